@@ -1,0 +1,58 @@
+# Highwater's commands. Each sets up what it needs by itself: Python 3.11 or later, make and PyPI are all it takes.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+export STAGE ?= local
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test stage check lint format types imports bench package clean
+
+help: ## Print every target with what it does
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make the virtual environment (every other target does so by itself)
+
+$(READY): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+demo: $(READY) ## Count 69 659 real orders on a local stage, and check every total against the file
+	$(BIN)/python -m loadtest.demo
+
+test: $(READY) ## Run the tests
+	$(BIN)/python -m pytest
+
+stage: $(READY) ## Run a local stage: AWS on 127.0.0.1:4566, the API on 127.0.0.1:8000; Ctrl-C stops it
+	$(BIN)/python -m localstage
+
+check: lint types imports test ## What CI runs: lint, types, import contracts, tests
+
+lint: $(READY) ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY) ## Put style and format right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(READY) ## Check types
+	$(BIN)/mypy
+
+imports: $(READY) ## Check that imports run one way
+	$(BIN)/lint-imports
+
+bench: $(READY) ## Measure: CPU of ingest, write units, items a query reads
+	$(BIN)/python -m benchmarks.ingest_cpu
+	$(BIN)/python -m benchmarks.write_units
+	$(BIN)/python -m benchmarks.query_items
+
+package: $(READY) ## Make a CloudFormation package of the stage: make package STAGE=dev
+	$(BIN)/chalice package --stage $(STAGE) --merge-template .chalice/resources.yaml --template-format yaml out
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) out .localstage .chalice/deployments .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

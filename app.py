@@ -1,0 +1,26 @@
+"""The switchboard: every stream, schedule and route of Highwater, each body one line.
+
+They are declared here and not in Chalice Blueprints: a Blueprint's handler is packaged under its own module path, and
+the application's middleware is then skipped in Lambda. Consumers take the raw event (`event.to_dict()`), for Chalice's
+own record classes drop the shard.
+"""
+
+from typing import Any
+
+from chalice.app import Chalice, ConvertToMiddleware, KinesisEvent
+
+from chalicelib import telemetry, wiring
+
+app = Chalice(app_name="highwater")
+app.register_middleware(ConvertToMiddleware(telemetry.logger.inject_lambda_context))
+app.register_middleware(ConvertToMiddleware(telemetry.metrics.log_metrics))
+
+
+@app.on_kinesis_record(
+    stream=wiring.settings().events_stream,
+    batch_size=10_000,
+    maximum_batching_window_in_seconds=1,
+    starting_position="TRIM_HORIZON",
+)
+def ingest(event: KinesisEvent) -> dict[str, Any]:
+    return wiring.ingest(event.to_dict(), event.context)

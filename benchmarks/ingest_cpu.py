@@ -1,0 +1,85 @@
+"""The ingest handler's own CPU for each user record, beside decoding the same bytes the usual way.
+
+    python -m benchmarks.ingest_cpu
+
+Both sides take the same Lambda events: KPL aggregates of 200 orders, 10 000 orders a batch. The yardstick is what
+`aws_kinesis_agg.deaggregator.iter_deaggregate_records`, `base64` and `orjson.loads` cost and no more: it neither checks,
+validates nor counts. Highwater's side is the whole handler with both shipped metrics (typed validation, folding,
+absorbing, encoding the items), with a client that answers at once in the place of AWS. CPU time of the process, all
+threads; rounds are interleaved, since the machine is shared; the ratio of the medians is the result.
+"""
+
+import argparse
+from base64 import b64decode
+from collections.abc import Callable
+from statistics import median
+from time import process_time
+from typing import Any
+
+import orjson
+from aws_kinesis_agg.deaggregator import iter_deaggregate_records
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.orders import aggregated, lambda_event, orders
+from chalicelib import definitions
+from chalicelib.aggregates.metric import Catalog
+from chalicelib.aws.aggregates_table import AggregatesTable
+from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
+from chalicelib.consumers.ingest import Ingest
+from chalicelib.wiring import decoder
+
+DAY_MS = 86_400_000
+EVENTS_PER_BATCH = 10_000
+EVENTS_PER_AGGREGATE = 200
+
+
+class InstantClient:
+    """Answers every call at once and keeps nothing."""
+
+    def put_item(self, **_: Any) -> dict[str, Any]:
+        return {}
+
+
+def make_ingest(client: Any) -> Ingest:
+    """The real handler on this client."""
+    catalog = Catalog(definitions.EVENT_TYPES, definitions.METRICS)
+    table = AggregatesTable(client, "highwater-bench-aggregates", catalog, DAY_MS)
+    return Ingest(catalog, decoder(catalog, DAY_MS, 300_000), table, DeadLettersBucket(client, "none"), table)
+
+
+def decode_the_usual_way(event: dict[str, Any]) -> int:
+    """The yardstick: how many user records it saw."""
+    decoded = [orjson.loads(b64decode(r["kinesis"]["data"])) for r in iter_deaggregate_records(event["Records"])]
+    return len(decoded)
+
+
+def cpu_us(work: Callable[[], object], events: int) -> float:
+    """CPU microseconds for each event."""
+    started = process_time()
+    work()
+    return (process_time() - started) / events * 1e6
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description="CPU of the ingest handler for each user record")
+    arguments.add_argument("--rounds", type=int, default=15)
+    arguments.add_argument("--customers", type=int, default=1_000)
+    options = arguments.parse_args()
+    payloads = aggregated(orders(EVENTS_PER_BATCH, customers=options.customers), EVENTS_PER_AGGREGATE)
+    ingest = make_ingest(InstantClient())
+    usual: list[float] = []
+    ours: list[float] = []
+    for round_number in track(range(options.rounds), "measuring", transient=True):
+        event = lambda_event(payloads, 1 + round_number * len(payloads))
+        usual.append(cpu_us(lambda event=event: decode_the_usual_way(event), EVENTS_PER_BATCH))  # type: ignore[misc]
+        ours.append(cpu_us(lambda event=event: ingest(event, lambda: 60_000), EVENTS_PER_BATCH))  # type: ignore[misc]
+    table = Table("", "µs CPU a user record (median)", "ratio", title="KPL aggregates of 200 orders, 10 000 a batch")
+    table.add_row("deaggregate + base64 + orjson.loads alone", f"{median(usual):.2f}", "1.00")
+    table.add_row("Highwater's ingest, whole", f"{median(ours):.2f}", f"{median(ours) / median(usual):.2f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

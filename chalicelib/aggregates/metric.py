@@ -1,0 +1,159 @@
+"""A metric as `definitions.py` declares it, and the catalog of all of them, checked when it is made.
+
+A mistake in a declaration is found at import and names itself; nothing of it is left to find at run time.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from functools import cached_property
+from typing import Annotated, Any, get_args, get_origin
+from zlib import crc32
+
+import msgspec
+from msgspec import Struct
+
+from chalicelib.aggregates.measures import STATE_BYTES_MAX, Accumulator, Measure
+from chalicelib.aggregates.windows import UNIT_MS, format_duration, parse_duration
+from chalicelib.errors import DefinitionError
+
+ITEM_BYTES_MAX = 400_000  # DynamoDB's limit is 400 KiB; the rest is for keys and the item's own attributes
+GROUP_KEY_BYTES_MAX = 150_000  # all groups' dimension values in one partial, encoded
+GROUP_OVERHEAD_BYTES = 16  # of msgpack, around a group's values
+
+GroupKey = tuple[str, ...]
+OVERFLOW: GroupKey = ()  # no declared dimension has no values, so no group is named like this one
+
+
+class Metric(Struct, frozen=True, dict=True, kw_only=True):
+    """A windowed aggregate over one event type.
+
+    Shapes: by, the dimensions: text fields of the event's data; measures, by the name that answers give them.
+    Units:  window, lateness, retention are durations (`1m`, `6h`, `400d`). Lateness counts back from an event's
+            arrival; without one the stage's `LATENESS` holds. Retention counts from the moment a window can no
+            longer change.
+    Why buckets and spread: one DynamoDB partition key takes some 1 000 write units a second. Groups are dealt to
+            `buckets` by their values, so one group is read from one bucket; `spread` deals writers (shards) to
+            further keys, for streams of hundreds of shards.
+    Why group_limit: an item holds 400 KB. Groups beyond the limit of one partial share one overflow group, whose
+            dimensions are null in answers: totals stay exact.
+    """
+
+    name: str
+    event_type: str
+    by: tuple[str, ...] = ()
+    measures: Mapping[str, Measure]
+    window: str = "1m"
+    lateness: str | None = None
+    retention: str = "400d"
+    buckets: int = 1
+    spread: int = 1
+    group_limit: int = 1_000
+
+    @cached_property
+    def window_ms(self) -> int:
+        """The base window's size, milliseconds."""
+        return parse_duration(self.window)
+
+    @cached_property
+    def retention_ms(self) -> int:
+        """How long a window is kept once it cannot change any more, milliseconds."""
+        return parse_duration(self.retention)
+
+    @cached_property
+    def accumulators(self) -> tuple[Accumulator, ...]:
+        """What a group stores, each once, in the order of the measures."""
+        return tuple(dict.fromkeys(needed for measure in self.measures.values() for needed in measure.accumulators))
+
+    @cached_property
+    def measured(self) -> tuple[str, ...]:
+        """The number fields that any measure looks at."""
+        return tuple(dict.fromkeys(needed.field for needed in self.accumulators if needed.field))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes whenever stored groups would no longer mean the same."""
+        return f"{crc32(repr((self.event_type, self.by, self.accumulators, self.buckets, self.spread)).encode()):08x}"
+
+    def bucket_of(self, group: GroupKey) -> int:
+        """The bucket that holds the group; the same on every machine and for ever."""
+        return crc32("\x1f".join(group).encode()) % self.buckets if self.buckets > 1 else 0
+
+    def partition_of(self, bucket: int, writer: str) -> int:
+        """The bucket's own partition key for this writer, among its `spread`."""
+        return bucket * self.spread + (crc32(writer.encode()) % self.spread if self.spread > 1 else 0)
+
+    def partitions_of(self, bucket: int) -> range:
+        """All partition keys that hold a share of the bucket."""
+        return range(bucket * self.spread, (bucket + 1) * self.spread)
+
+
+class Catalog:
+    """The declared event types and metrics, checked against each other.
+
+    Raises: DefinitionError, naming the declaration at fault.
+    """
+
+    def __init__(self, event_types: Mapping[str, type[Struct]], metrics: Sequence[Metric]) -> None:
+        self.event_types = dict(event_types)
+        self.metrics = {metric.name: metric for metric in metrics}
+        if len(self.metrics) < len(metrics):
+            raise DefinitionError("two metrics have the same name")
+        for metric in metrics:
+            _check(metric, self.event_types)
+
+    def of_event_type(self, event_type: str) -> list[Metric]:
+        """The metrics that count events of this type."""
+        return [metric for metric in self.metrics.values() if metric.event_type == event_type]
+
+    def measured(self, event_type: str) -> tuple[str, ...]:
+        """The number fields of this type that some metric measures."""
+        return tuple(dict.fromkeys(field for metric in self.of_event_type(event_type) for field in metric.measured))
+
+    def lateness_ms(self, event_type: str, stage_lateness_ms: int) -> int:
+        """How late an event of this type may be to count in *every* metric that it belongs to.
+
+        Why the least: an event is counted in all of its metrics or in none; a dead letter that some metrics had
+        counted could never be redriven exactly.
+        """
+        declared = [metric.lateness for metric in self.of_event_type(event_type)]
+        return min(
+            (parse_duration(late) if late else stage_lateness_ms for late in declared), default=stage_lateness_ms
+        )
+
+
+def _check(metric: Metric, event_types: Mapping[str, type[Struct]]) -> None:
+    def require(holds: bool, rule: str) -> None:
+        if not holds:
+            raise DefinitionError(f"metric {metric.name!r}: {rule}")
+
+    require(bool(re.fullmatch(r"[a-z][a-z0-9_]{0,62}", metric.name)), "a name is 1..63 of a-z, 0-9, _, a letter first")
+    require(metric.event_type in event_types, f"no event type is named {metric.event_type!r}")
+    require(bool(metric.measures), "it measures nothing")
+    fields = {field.name: field.type for field in msgspec.structs.fields(event_types[metric.event_type])}
+    for dimension in metric.by:
+        require(dimension in fields, f"its event has no field {dimension!r} to group by")
+        require(_base_type(fields[dimension]) is str, f"the dimension {dimension!r} is no text")
+    for field in metric.measured:
+        require(field in fields, f"its event has no field {field!r} to measure")
+        require(_base_type(fields[field]) in (int, Decimal), f"{field!r} is no int or Decimal: no other sum is exact")
+    taken = ["window_start", "window_end", *metric.by]
+    require(not set(taken) & set(metric.measures), "a measure is named like a dimension or a window column")
+    for name in (*metric.by, *metric.measures):
+        require(name.isidentifier(), f"{name!r} is no plain name")
+    for duration in filter(None, (metric.window, metric.lateness, metric.retention)):
+        try:
+            parse_duration(duration)
+        except ValueError as error:
+            raise DefinitionError(f"metric {metric.name!r}: {error}") from error
+    day_ms = UNIT_MS["d"]
+    require(day_ms % metric.window_ms == 0, f"a window of {format_duration(metric.window_ms)} does not divide a day")
+    require(metric.buckets >= 1 and metric.spread >= 1 and metric.group_limit >= 1, "a limit is below 1")
+    require(bool(metric.by) or metric.buckets == 1, "it has buckets and nothing to deal to them")
+    group_bytes = GROUP_OVERHEAD_BYTES + sum(STATE_BYTES_MAX[needed.kind] for needed in metric.accumulators)
+    group_limit_max = (ITEM_BYTES_MAX - GROUP_KEY_BYTES_MAX) // group_bytes
+    require(metric.group_limit <= group_limit_max, f"its item holds at most {group_limit_max} groups; use buckets")
+
+
+def _base_type(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation

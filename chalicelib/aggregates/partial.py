@@ -1,0 +1,137 @@
+"""A partial: one writer's share of one window of one metric. Fold events, merge into a base, encode and decode.
+
+Folding groups first and reduces each group with built-ins; what a batch adds to a partial is a *delta*: its groups
+with their states. Absorbing a delta is associative with how a batch is cut, group limit included: a group is admitted
+in the order in which the stream first names it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import localcontext
+from functools import cache
+from operator import attrgetter
+from types import GenericAlias
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from chalicelib.aggregates.measures import EXACT, MERGE, REDUCE, STATE_TYPE, State
+from chalicelib.aggregates.metric import GROUP_KEY_BYTES_MAX, OVERFLOW, GroupKey, Metric
+
+States = tuple[State, ...]
+Groups = Mapping[GroupKey, States]
+
+
+class PartialKey(NamedTuple):
+    """What a partial is of. Units: window_start_ms is epoch milliseconds, UTC."""
+
+    metric: str
+    partition: int
+    window_start_ms: int
+    writer: str
+
+
+class Partial(Struct, frozen=True):
+    """A partial's state. checkpoint is the position up to which its writer's records are folded in."""
+
+    checkpoint: str
+    version: int
+    groups: Groups
+
+
+def fold(metric: Metric, writer: str, rows_by_window: Mapping[int, Sequence[Any]]) -> dict[PartialKey, Groups]:
+    """Reduce one batch's events to one delta per partial.
+
+    Shapes: rows_by_window holds the events' data by window start, each in stream order.
+    """
+    deltas: dict[PartialKey, dict[GroupKey, States]] = defaultdict(dict)
+    for start_ms, rows in rows_by_window.items():
+        for group, states in _reduce(metric, rows).items():
+            partition = metric.partition_of(metric.bucket_of(group), writer)
+            deltas[PartialKey(metric.name, partition, start_ms, writer)][group] = states
+    return dict(deltas)
+
+
+def _reduce(metric: Metric, rows: Sequence[Any]) -> dict[GroupKey, States]:
+    grouped: dict[Any, list[Any]] = defaultdict(list)
+    values = map(attrgetter(*metric.measured), rows) if metric.measured else rows
+    if metric.by:
+        for key, value in zip(map(attrgetter(*metric.by), rows), values, strict=True):
+            grouped[key].append(value)
+    else:
+        grouped[()] = list(values)
+    # Of several names attrgetter gives tuples, of one name bare values.
+    bare_keys, columns_needed = len(metric.by) == 1, len(metric.measured) > 1
+    reducers = [
+        (REDUCE[accumulator.kind], metric.measured.index(accumulator.field) if accumulator.field else 0)
+        for accumulator in metric.accumulators
+    ]
+    groups: dict[GroupKey, States] = {}
+    with localcontext(EXACT):
+        for key, values_of_group in grouped.items():
+            columns = list(zip(*values_of_group, strict=True)) if columns_needed else [values_of_group]
+            states = tuple([reduce(columns[column]) for reduce, column in reducers])
+            groups[(key,) if bare_keys else key] = states
+    return groups
+
+
+def absorb(metric: Metric, base: Groups, delta: Groups) -> tuple[dict[GroupKey, States], int]:
+    """Merge a delta into a base's groups; neither is changed.
+
+    Returns: the merged groups, and how many of the delta's groups went to the overflow group because the partial
+             holds its limit of groups or of bytes.
+    """
+    groups = dict(base)
+    key_bytes = sum(map(_key_bytes, groups))
+    overflowed = 0
+    for group, states in delta.items():
+        if group not in groups:
+            key_bytes += _key_bytes(group)
+            is_full = len(groups) - (OVERFLOW in groups) >= metric.group_limit or key_bytes > GROUP_KEY_BYTES_MAX
+            if is_full and metric.by:
+                key_bytes -= _key_bytes(group)
+                overflowed += 1
+                group = OVERFLOW  # noqa: PLW2901
+        groups[group] = merge_states(metric, groups[group], states) if group in groups else states
+    return groups, overflowed
+
+
+def merge_states(metric: Metric, left: States, right: States) -> States:
+    """Make one group's states of two."""
+    return tuple(
+        [MERGE[accumulator.kind](a, b) for accumulator, a, b in zip(metric.accumulators, left, right, strict=True)]
+    )
+
+
+def merge_groups(metric: Metric, shares: Iterable[Iterable[tuple[GroupKey, States]]]) -> dict[GroupKey, States]:
+    """Make one set of groups of several shares, without a limit: for readers, who merge writers and windows."""
+    merged: dict[GroupKey, States] = {}
+    for share in shares:
+        for group, states in share:
+            merged[group] = merge_states(metric, merged[group], states) if group in merged else states
+    return merged
+
+
+def encode_groups(groups: Groups) -> bytes:
+    """Encode groups compactly (MessagePack; decimals as text, so nothing is rounded)."""
+    return msgspec.msgpack.encode(list(groups.items()))
+
+
+def decode_groups(metric: Metric, encoded: bytes) -> dict[GroupKey, States]:
+    """Decode what `encode_groups` made for the same definition of the metric.
+
+    Raises: msgspec.MsgspecError when the bytes are of something else.
+    """
+    kinds = tuple(accumulator.kind for accumulator in metric.accumulators)
+    return dict(_groups_decoder(kinds).decode(encoded))
+
+
+@cache
+def _groups_decoder(kinds: tuple[str, ...]) -> msgspec.msgpack.Decoder[Any]:
+    states = GenericAlias(tuple, tuple(STATE_TYPE[kind] for kind in kinds))
+    return msgspec.msgpack.Decoder(GenericAlias(list, GenericAlias(tuple, (tuple[str, ...], states))))
+
+
+def _key_bytes(group: GroupKey) -> int:
+    return sum([len(value.encode()) for value in group])

@@ -1,0 +1,219 @@
+"""The aggregates table. Only this file knows its key schema and attributes.
+
+    pk = metric#step#bucket      sk = window_start#writer     checkpoint, version, definition, groups, expires_at
+    pk = progress#stream         sk = shard                   sequence_number, checkpoint, arrived_at_ms
+
+A window's start is RFC 3339 text, so that a range of windows is a range of sort keys.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial as bind
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct
+
+from chalicelib.aggregates.metric import Catalog, GroupKey, Metric
+from chalicelib.aggregates.partial import Partial, PartialKey, States, decode_groups, encode_groups
+from chalicelib.aggregates.windows import format_duration, format_instant, parse_instant
+from chalicelib.aws.concurrent import call_all
+from chalicelib.consumers.ports import Committed, Conflict, Failed, PartialPut, PutOutcome
+from chalicelib.errors import DefinitionChangedError, TransientError
+from chalicelib.records.batch import Record
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+CONDITION_FAILED = "ConditionalCheckFailedException"
+NOTHING_STANDS = "attribute_not_exists(pk)"  # lets through: the first put of a partial
+BUILT_ON_THIS_CHECKPOINT = "checkpoint = :base"  # lets through: nobody has put since the base was read
+NOT_AHEAD = "attribute_not_exists(pk) OR checkpoint < :new"  # lets through: progress forward; refuses a late repeat
+
+
+class StoredShare(Struct, frozen=True):
+    """One writer's share of one window, as a reader needs it."""
+
+    window_start_ms: int
+    groups: Mapping[GroupKey, States]
+
+
+class ShareRead(Struct, frozen=True):
+    """What a read of some windows found, and what it cost."""
+
+    shares: Sequence[StoredShare]
+    items_read: int
+    read_units: float
+
+
+class ShardProgress(Struct, frozen=True):
+    """How far one shard has been committed: its last record, and when the stream accepted that."""
+
+    shard_id: str
+    sequence_number: str
+    arrived_at_ms: int
+
+
+class AggregatesTable:
+    """The aggregates table on DynamoDB: the PartialStore and the ProgressStore of ingest, and the queries' reads."""
+
+    def __init__(self, client: "DynamoDBClient", name: str, catalog: Catalog, stage_lateness_ms: int) -> None:
+        self._client = client
+        self._name = name
+        self._catalog = catalog
+        self._lateness_ms = {
+            metric.name: catalog.lateness_ms(metric.event_type, stage_lateness_ms)
+            for metric in catalog.metrics.values()
+        }
+
+    def put_partials(self, puts: Sequence[PartialPut], timeout_ms: int) -> list[PutOutcome]:
+        """Carry out the puts at once; one that has not answered in time has failed."""
+        calls = call_all(self._put_partial, puts, timeout_ms)
+        return [call.result() if call.done() and not call.cancelled() else Failed("out of time") for call in calls]
+
+    def _put_partial(self, put: PartialPut) -> PutOutcome:
+        condition: dict[str, Any] = {"ConditionExpression": NOTHING_STANDS}
+        if put.built_on is not None:
+            condition = {
+                "ConditionExpression": BUILT_ON_THIS_CHECKPOINT,
+                "ExpressionAttributeValues": {":base": {"S": put.built_on}},
+            }
+        try:
+            answer = self._client.put_item(
+                TableName=self._name,
+                Item=self._item_of(put.key, put.partial),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                ReturnConsumedCapacity="TOTAL",
+                **condition,
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != CONDITION_FAILED:
+                return Failed(_name_of(error))
+            standing: Any = error.response.get("Item")
+            return Conflict(self._partial_of(self._catalog.metrics[put.key.metric], standing) if standing else None)
+        except BotoCoreError as error:
+            return Failed(_name_of(error))
+        return Committed(answer.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0))
+
+    def read_shares(
+        self, metric: Metric, partitions: Sequence[int], start_ms: int, end_ms: int, timeout_ms: int
+    ) -> ShareRead:
+        """Read every writer's share of the windows that start in `[start_ms, end_ms)`, the partitions at once.
+
+        Raises: TransientError when a read failed or was not done in time.
+        """
+        read = bind(self._read_partition, metric, start_ms, end_ms)
+        parts = [_result_of(call) for call in call_all(read, partitions, timeout_ms)]
+        return ShareRead(
+            [share for part in parts for share in part.shares],
+            sum(part.items_read for part in parts),
+            sum(part.read_units for part in parts),
+        )
+
+    def _read_partition(self, metric: Metric, start_ms: int, end_ms: int, partition: int) -> ShareRead:
+        shares: list[StoredShare] = []
+        read_units = 0.0
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._name,
+            # A sort key goes on behind its window's start, so every key of the window at `end` is above the bound.
+            KeyConditionExpression="pk = :pk AND sk BETWEEN :start AND :end",
+            ProjectionExpression="sk, definition, groups",
+            ExpressionAttributeValues={
+                ":pk": {"S": _partition_key(metric, partition)},
+                ":start": {"S": format_instant(start_ms)},
+                ":end": {"S": format_instant(end_ms)},
+            },
+            ReturnConsumedCapacity="TOTAL",
+        )
+        for page in pages:
+            read_units += page.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0)
+            for item in page["Items"]:
+                window_start_ms = parse_instant(item["sk"]["S"].partition("#")[0])
+                shares.append(StoredShare(window_start_ms, self._groups_of(metric, item)))
+        return ShareRead(shares, len(shares), read_units)
+
+    def advance(self, stream: str, shard_id: str, last: Record) -> None:
+        """Note that everything up to this record is committed; a repeat of the past changes nothing.
+
+        Raises: TransientError when it could not be stored.
+        """
+        try:
+            self._client.put_item(
+                TableName=self._name,
+                Item={
+                    "pk": {"S": _progress_key(stream)},
+                    "sk": {"S": shard_id},
+                    "sequence_number": {"S": last.sequence_number},
+                    "checkpoint": {"S": last.position},
+                    "arrived_at_ms": {"N": str(last.arrived_at_ms)},
+                },
+                ConditionExpression=NOT_AHEAD,
+                ExpressionAttributeValues={":new": {"S": last.position}},
+            )
+        except (ClientError, BotoCoreError) as error:
+            if _name_of(error) != CONDITION_FAILED:
+                raise TransientError(_name_of(error)) from error
+
+    def read_progress(self, stream: str) -> list[ShardProgress]:
+        """Read how far each shard of the stream has been committed; one that never was is not in it.
+
+        Raises: TransientError when the read failed.
+        """
+        try:
+            pages = self._client.get_paginator("query").paginate(
+                TableName=self._name,
+                KeyConditionExpression="pk = :pk",
+                ExpressionAttributeValues={":pk": {"S": _progress_key(stream)}},
+                ConsistentRead=True,
+            )
+            return [
+                ShardProgress(item["sk"]["S"], item["sequence_number"]["S"], int(item["arrived_at_ms"]["N"]))
+                for page in pages
+                for item in page["Items"]
+            ]
+        except (ClientError, BotoCoreError) as error:
+            raise TransientError(_name_of(error)) from error
+
+    def _item_of(self, key: PartialKey, partial: Partial) -> dict[str, Any]:
+        metric = self._catalog.metrics[key.metric]
+        # A window can change until its lateness is over, and is kept for its retention from then on.
+        expires_at_ms = key.window_start_ms + metric.window_ms + self._lateness_ms[metric.name] + metric.retention_ms
+        return {
+            "pk": {"S": _partition_key(metric, key.partition)},
+            "sk": {"S": f"{format_instant(key.window_start_ms)}#{key.writer}"},
+            "checkpoint": {"S": partial.checkpoint},
+            "version": {"N": str(partial.version)},
+            "definition": {"S": metric.fingerprint},
+            "groups": {"B": encode_groups(partial.groups)},
+            "expires_at": {"N": str(expires_at_ms // 1000)},
+        }
+
+    def _partial_of(self, metric: Metric, item: Mapping[str, Any]) -> Partial:
+        return Partial(item["checkpoint"]["S"], int(item["version"]["N"]), self._groups_of(metric, item))
+
+    def _groups_of(self, metric: Metric, item: Mapping[str, Any]) -> dict[GroupKey, States]:
+        if item["definition"]["S"] != metric.fingerprint:
+            raise DefinitionChangedError(f"metric {metric.name!r} is stored under another definition; rename it")
+        return decode_groups(metric, item["groups"]["B"])
+
+
+def _partition_key(metric: Metric, partition: int) -> str:
+    return f"{metric.name}#{format_duration(metric.window_ms)}#{partition}"
+
+
+def _progress_key(stream: str) -> str:
+    return f"progress#{stream}"
+
+
+def _result_of(call: "Future[ShareRead]") -> ShareRead:
+    if call.cancelled() or not call.done():
+        raise TransientError("out of time")
+    try:
+        return call.result()
+    except (ClientError, BotoCoreError) as error:
+        raise TransientError(_name_of(error)) from error
+
+
+def _name_of(error: Exception) -> str:
+    """An error's name only: its message may quote an item."""
+    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__

@@ -1,0 +1,51 @@
+"""Clients of AWS services, made when first asked for and shared by the container.
+
+botocore finds endpoint, region and credentials by its own rules (`AWS_ENDPOINT_URL` among them).
+"""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_kinesis import KinesisClient
+    from mypy_boto3_s3 import S3Client
+
+CONCURRENCY_MAX = 16  # calls under way at once; connections and threads are kept for as many
+
+# A call that hangs must leave its batch time to answer with a checkpoint, so the time-outs are short and the tries few.
+CONFIG = Config(
+    connect_timeout=1,
+    read_timeout=5,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    max_pool_connections=CONCURRENCY_MAX,
+)
+
+
+@cache
+def _session() -> boto3.session.Session:
+    return boto3.session.Session()
+
+
+@cache
+def dynamodb() -> "DynamoDBClient":
+    """The DynamoDB client."""
+    client: DynamoDBClient = _session().client("dynamodb", config=CONFIG)
+    return client
+
+
+@cache
+def s3() -> "S3Client":
+    """The S3 client."""
+    client: S3Client = _session().client("s3", config=CONFIG)
+    return client
+
+
+@cache
+def kinesis() -> "KinesisClient":
+    """The Kinesis client."""
+    client: KinesisClient = _session().client("kinesis", config=CONFIG)
+    return client

@@ -1,0 +1,46 @@
+"""The shards of the events stream, as Kinesis lists them."""
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct
+
+from chalicelib.errors import TransientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_kinesis import KinesisClient
+
+
+class Shard(Struct, frozen=True):
+    """A shard: open while it takes records, and the shards that it came from by a split or a merge."""
+
+    shard_id: str
+    is_open: bool
+    parents: tuple[str, ...] = ()
+
+
+class EventsStream:
+    """The events stream on Kinesis."""
+
+    def __init__(self, client: "KinesisClient", name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def list_shards(self) -> list[Shard]:
+        """List the shards that the stream still knows.
+
+        Raises: TransientError when Kinesis did not answer.
+        """
+        try:
+            pages = self._client.get_paginator("list_shards").paginate(StreamName=self._name)
+            shards = [shard for page in pages for shard in page["Shards"]]
+        except (ClientError, BotoCoreError) as error:
+            raise TransientError(type(error).__name__) from error
+        return [
+            Shard(
+                shard["ShardId"],
+                "EndingSequenceNumber" not in shard["SequenceNumberRange"],
+                tuple(filter(None, (shard.get("ParentShardId"), shard.get("AdjacentParentShardId")))),
+            )
+            for shard in shards
+        ]

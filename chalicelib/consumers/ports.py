@@ -1,0 +1,68 @@
+"""What the consumers need of the world, as protocols: `aws/` fulfils them on AWS, tests with fakes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from chalicelib.aggregates.partial import Partial, PartialKey
+from chalicelib.records.batch import Record
+from chalicelib.records.rejection import Rejected
+
+
+class PartialPut(Struct, frozen=True):
+    """Store this state, if what stands there still has the checkpoint that it was built on (None: nothing stands)."""
+
+    key: PartialKey
+    built_on: str | None
+    partial: Partial
+
+
+class Committed(Struct, frozen=True):
+    """The put took effect, at this cost."""
+
+    write_units: float
+
+
+class Conflict(Struct, frozen=True):
+    """Something else stands there: this (None: nothing). The put took no effect."""
+
+    standing: Partial | None
+
+
+class Failed(Struct, frozen=True):
+    """Whether the put took effect is unknown; the error names what happened."""
+
+    error: str
+
+
+PutOutcome = Committed | Conflict | Failed
+
+
+class PartialStore(Protocol):
+    """Keeps partials, with compare-and-set on their checkpoints."""
+
+    def put_partials(self, puts: Sequence[PartialPut], timeout_ms: int) -> Sequence[PutOutcome]:
+        """Carry out the puts, at once; one outcome each, in the order of the puts."""
+
+
+class DeadLetterStore(Protocol):
+    """Keeps dead letters, one object for each record that has any."""
+
+    def put_dead_letters(
+        self, stream: str, shard_id: str, rejected: Mapping[int, tuple[Record, Sequence[Rejected]]], timeout_ms: int
+    ) -> set[int]:
+        """Store the dead letters of these records, at once; storing a record's again overwrites them.
+
+        Returns: the keys of those whose storing failed.
+        """
+
+
+class ProgressStore(Protocol):
+    """Keeps how far each shard has been committed."""
+
+    def advance(self, stream: str, shard_id: str, last: Record) -> None:
+        """Note that everything up to this record is committed; never goes back.
+
+        Raises: TransientError when it could not be stored.
+        """

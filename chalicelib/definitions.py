@@ -1,0 +1,59 @@
+"""What this stage counts: event types and metrics. The one file that an adopter edits.
+
+An event type is a msgspec struct of the event's `data`; what it refuses becomes a dead letter. A metric names an event
+type, the dimensions to group by, and what to measure of each group. Adding a metric is safe at any time; a metric
+whose meaning changes needs a new name, for what is stored under the old one means something else.
+"""
+
+from decimal import Decimal
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from chalicelib.aggregates.measures import Count, Max, Mean, Min, Sum
+from chalicelib.aggregates.metric import Metric
+
+NOTHING = Decimal(0)
+AMOUNT_MAX = Decimal(10_000)
+
+
+class OrderPlaced(Struct, frozen=True, gc=False):
+    """A customer placed an order."""
+
+    order_id: Annotated[str, Meta(min_length=5)]
+    user_id: Annotated[str, Meta(min_length=1)]
+    amount: Decimal
+    currency: str = "USD"
+    order_type: str = "standard"
+
+    def __post_init__(self) -> None:
+        if not (self.amount.is_finite() and NOTHING < self.amount <= AMOUNT_MAX):
+            raise ValueError("amount is not above 0 and at most 10 000")
+        if not (len(self.currency) == 3 and self.currency.isascii() and self.currency.isalpha()):  # noqa: PLR2004
+            raise ValueError("currency is not three letters")
+
+
+EVENT_TYPES = {"order.placed": OrderPlaced}
+
+METRICS = (
+    Metric(
+        name="orders",
+        event_type="order.placed",
+        by=("currency", "order_type"),
+        measures={
+            "count": Count(),
+            "revenue": Sum("amount"),
+            "smallest": Min("amount"),
+            "largest": Max("amount"),
+            "mean": Mean("amount"),
+        },
+    ),
+    Metric(
+        name="customers",
+        event_type="order.placed",
+        by=("user_id",),
+        measures={"orders": Count(), "spend": Sum("amount")},
+        buckets=16,
+        group_limit=2_000,
+    ),
+)

@@ -1,0 +1,30 @@
+"""The errors of Highwater, in three families: poison, transient, invariant.
+
+Poison is the input's fault: it becomes a dead letter and never leaves the record's own handling, so it is no
+exception of this module but data (`records.decode.Rejected`). Transient is the world's fault: checkpoint, retry.
+Invariant is our fault: raise, loudly.
+"""
+
+
+class TransientError(Exception):
+    """The world's fault (throttled, unreachable, out of time): the same work may well succeed later."""
+
+
+class InvariantError(Exception):
+    """Our fault: something that Highwater relies on does not hold. Never caught; the invocation fails, loudly."""
+
+
+class OutOfOrderError(InvariantError):
+    """A batch's records are not in rising sequence order, or are of more than one shard."""
+
+
+class DefinitionError(InvariantError):
+    """`definitions.py` declares something that cannot work; raised at import, naming the declaration."""
+
+
+class DefinitionChangedError(InvariantError):
+    """A stored partial was written under another definition of its metric. A changed metric needs a new name."""
+
+
+class SettingError(InvariantError):
+    """A setting is missing or malformed; the message opens with its name."""

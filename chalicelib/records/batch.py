@@ -1,0 +1,73 @@
+"""A Lambda Kinesis event, parsed once into records.
+
+Only this file knows the shape of the event that Lambda hands to a Kinesis consumer. It reads the raw event: Chalice's
+own `KinesisRecord` drops `eventID`, and so the shard.
+"""
+
+from binascii import a2b_base64
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from msgspec import Struct
+
+from chalicelib.errors import OutOfOrderError
+from chalicelib.records.sequence import position
+
+
+class Record(Struct, frozen=True, gc=False):
+    """One Kinesis record.
+
+    Shapes: position orders as sequence_number does (`records.sequence`); data is the decoded payload.
+    Units:  arrived_at_ms is epoch milliseconds, UTC: when the stream accepted the record.
+    """
+
+    sequence_number: str
+    position: str
+    partition_key: str
+    arrived_at_ms: int
+    data: bytes
+
+
+class Batch(Struct, frozen=True):
+    """Records of one shard of one stream, in rising sequence order, at least one."""
+
+    stream: str
+    shard_id: str
+    records: Sequence[Record]
+
+    @property
+    def writer(self) -> str:
+        """The name under which this shard's share of every window is stored."""
+        return f"{self.stream}/{self.shard_id}"
+
+
+def parse_batch(event: Mapping[str, Any]) -> Batch:
+    """Read the records out of a Lambda Kinesis event.
+
+    Raises: OutOfOrderError when the records are not one shard's in rising order (the mapping's fault, never the
+            producer's); KeyError or ValueError when the event has not the shape that Lambda documents.
+    Source: AWS Lambda Developer Guide, "Using Lambda to process records from Amazon Kinesis Data Streams".
+    """
+    raw_records = event["Records"]
+    stream = raw_records[0]["eventSourceARN"].rpartition("/")[2]
+    shard_id = raw_records[0]["eventID"].partition(":")[0]
+    # Two shards' sequence numbers do not compare; mixing them would corrupt checkpoints without a trace.
+    if any(not raw["eventID"].startswith(f"{shard_id}:") for raw in raw_records):
+        raise OutOfOrderError(f"a batch holds records of another shard than {shard_id}")
+    records = [_parse_record(raw["kinesis"]) for raw in raw_records]
+    for before, after in pairwise(records):
+        if before.position >= after.position:
+            raise OutOfOrderError(f"{shard_id}: {after.sequence_number} comes after {before.sequence_number}")
+    return Batch(stream, shard_id, records)
+
+
+def _parse_record(kinesis: Mapping[str, Any]) -> Record:
+    sequence_number = kinesis["sequenceNumber"]
+    return Record(
+        sequence_number=sequence_number,
+        position=position(sequence_number),
+        partition_key=kinesis["partitionKey"],
+        arrived_at_ms=round(kinesis["approximateArrivalTimestamp"] * 1000),
+        data=a2b_base64(kinesis["data"]),
+    )

@@ -1,0 +1,160 @@
+"""A record to typed events: the whole way from bytes to what is counted or rejected.
+
+What becomes of a record is a function of its bytes and its arrival, never of the wall clock or of chance: only so can
+two attempts at one batch agree. A record is decoded as a whole; only when something in it is bad is it gone through
+one by one, to keep the good and name the bad.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow, Underflow
+from itertools import compress
+from operator import attrgetter
+from typing import Any
+
+from msgspec import Struct
+
+from chalicelib.records import kpl
+from chalicelib.records.batch import Record
+from chalicelib.records.cloudevents import CloudEvent, event_class, event_decoder, explain
+from chalicelib.records.compression import CompressionError, expand, is_compressed
+from chalicelib.records.rejection import Reason, Refusal, Rejected
+
+# The numbers that can be measured: 38 digits (as many as DynamoDB keeps), below 10^19 and at most 37 decimals. Only
+# bounded numbers can be summed exactly in an item of bounded size.
+MEASURED = Context(prec=38, Emin=0, Emax=18, traps=[Inexact, InvalidOperation, Overflow, Underflow])
+MEASURED_RULE = "a measured number is finite, below 10^19, and has at most 38 digits and 37 decimals"
+
+
+class EventType(Struct, frozen=True):
+    """What the decoder must know of an event type.
+
+    Shapes: measured names the number fields of data that some metric measures.
+    Units:  lateness_ms is how far before its arrival an event's time may lie.
+    """
+
+    data_class: type[Struct]
+    lateness_ms: int
+    measured: tuple[str, ...] = ()
+
+
+class Decoded(Struct, frozen=True):
+    """What one record holds: `times_ms[i]` is the time of `events[i]`, epoch milliseconds, UTC."""
+
+    events: Sequence[CloudEvent]
+    times_ms: Sequence[int]
+    rejected: Sequence[Rejected] = ()
+
+
+class Decoder:
+    """Decodes records of the declared event types. Stateless once made.
+
+    Units: future_tolerance_ms is how far after its arrival an event's time may lie: producers' clocks differ.
+    """
+
+    def __init__(self, event_types: Mapping[str, EventType], future_tolerance_ms: int) -> None:
+        self.event_classes = {name: event_class(name, declared.data_class) for name, declared in event_types.items()}
+        self._decode_event = event_decoder(self.event_classes)
+        self._future_tolerance_ms = future_tolerance_ms
+        self._lateness_ms = {self.event_classes[name]: declared.lateness_ms for name, declared in event_types.items()}
+        self._measured = {
+            self.event_classes[name]: [(field, attrgetter(f"data.{field}")) for field in declared.measured]
+            for name, declared in event_types.items()
+        }
+
+    def decode(self, record: Record) -> Decoded:
+        """Decode one record; never raises for what a producer can put on the stream."""
+        if not kpl.is_aggregate(record.data):
+            return self._decode_payloads(record, [record.data], None)
+        try:
+            aggregate = kpl.deaggregate(record.data)
+        except kpl.BrokenAggregateError as error:
+            refusal = Refusal(Reason.BROKEN_AGGREGATE, str(error))
+            return Decoded((), (), [Rejected(refusal, record.partition_key, None, record.data)])
+        return self._decode_payloads(record, aggregate.payloads, aggregate)
+
+    def _decode_payloads(self, record: Record, payloads: Sequence[bytes], aggregate: kpl.Aggregate | None) -> Decoded:
+        try:
+            events = list(map(self._decode_event, payloads))
+            times_ms = _times_ms(events)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001  whatever it is, going through one by one finds and names it
+            return self._decode_one_by_one(record, payloads, aggregate)
+        if self._refusal(events, times_ms, record.arrived_at_ms):
+            return self._decode_one_by_one(record, payloads, aggregate)
+        return Decoded(events, times_ms)
+
+    def _decode_one_by_one(self, record: Record, payloads: Sequence[bytes], aggregate: kpl.Aggregate | None) -> Decoded:
+        events: list[CloudEvent] = []
+        rejected: list[Rejected] = []
+        for number, payload in enumerate(payloads):
+            for data, outcome in self._decode_payload(payload, record.arrived_at_ms):
+                if isinstance(outcome, CloudEvent):
+                    events.append(outcome)
+                elif aggregate:
+                    rejected.append(Rejected(outcome, aggregate.partition_key(number), number, data))
+                else:
+                    rejected.append(Rejected(outcome, record.partition_key, None, data))
+        return Decoded(events, _times_ms(events), rejected)
+
+    def _decode_payload(self, payload: bytes, arrived_at_ms: int) -> Iterator[tuple[bytes, CloudEvent | Refusal]]:
+        """Give each event or refusal that the payload holds, with the bytes to keep of it."""
+        try:
+            text = expand(payload) if is_compressed(payload) else payload
+        except CompressionError as error:
+            yield payload, Refusal(Reason.MALFORMED, str(error))
+            return
+        whole = self._decode_object(text, arrived_at_ms)
+        if not _is_malformed(whole):
+            yield payload, whole
+            return
+        lines = [line for line in text.split(b"\n") if line.strip()]
+        outcomes = [self._decode_object(line, arrived_at_ms) for line in lines]
+        if all(map(_is_malformed, outcomes)):
+            yield payload, whole  # not one line is JSON: it is no JSON Lines either, and kept as one piece
+        else:
+            yield from zip(lines, outcomes, strict=True)
+
+    def _decode_object(self, text: bytes, arrived_at_ms: int) -> CloudEvent | Refusal:
+        try:
+            event = self._decode_event(text)
+            times_ms = _times_ms([event])
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  a data class may raise anything; each is the producer's fault
+            return explain(text, error, self.event_classes)
+        return self._refusal([event], times_ms, arrived_at_ms) or event
+
+    def _refusal(self, events: Sequence[CloudEvent], times_ms: Sequence[int], arrived_at_ms: int) -> Refusal | None:
+        """Why not all of these well-formed events can be counted; None when they can."""
+        if max(times_ms) > arrived_at_ms + self._future_tolerance_ms:
+            return Refusal(Reason.FROM_THE_FUTURE, f"its time lies over {self._future_tolerance_ms} ms after arrival")
+        kinds = set(map(type, events))
+        for kind in kinds:
+            of_kind, times_of_kind_ms = events, times_ms
+            if len(kinds) > 1:
+                is_of_kind = [type(event) is kind for event in events]
+                of_kind, times_of_kind_ms = list(compress(events, is_of_kind)), list(compress(times_ms, is_of_kind))
+            lateness_ms = self._lateness_ms[kind]
+            if min(times_of_kind_ms) < arrived_at_ms - lateness_ms:
+                return Refusal(Reason.TOO_LATE, f"its time lies over {lateness_ms} ms before its arrival")
+            for field, value_of in self._measured[kind]:
+                if not _all_measurable(map(value_of, of_kind)):
+                    return Refusal(Reason.INVALID, f"{MEASURED_RULE} - at `$.data.{field}`")
+        return None
+
+
+def _times_ms(events: Iterable[CloudEvent]) -> list[int]:
+    """Event times as epoch milliseconds, cut and not rounded: rounding could carry an event into the next window."""
+    return [int(event.time.timestamp() * 1000) for event in events]
+
+
+def _is_malformed(outcome: CloudEvent | Refusal) -> bool:
+    return isinstance(outcome, Refusal) and outcome.reason is Reason.MALFORMED
+
+
+def _all_measurable(values: Iterable[Any]) -> bool:
+    try:
+        return all(map(Decimal.is_finite, map(MEASURED.plus, values)))
+    except DecimalException:
+        return False

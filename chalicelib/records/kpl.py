@@ -1,0 +1,69 @@
+"""The KPL's aggregated record format: one Kinesis record that carries many user records.
+
+Only this file imports `aws_kinesis_agg`, whose modules load in one order only: `deaggregator` first, for it puts the
+package's own folder on `sys.path`, which `messages_pb2` needs to find its neighbour `config_pb2`.
+
+We use the library's protobuf messages and check what its deaggregator does not: that re-encodes every record in
+base64, silently drops the records behind a bad index, and passes a corrupt digest through.
+
+Source: "KPL Aggregated Record Format", awslabs/amazon-kinesis-producer, aggregation-format.md.
+"""
+
+from collections.abc import Sequence
+from hashlib import md5
+from operator import attrgetter
+
+import aws_kinesis_agg.deaggregator  # noqa: F401  must come before messages_pb2, see above
+from aws_kinesis_agg import DIGEST_SIZE, MAGIC, messages_pb2
+from google.protobuf.message import DecodeError
+from msgspec import Struct
+
+_data_of = attrgetter("data")
+_partition_key_index_of = attrgetter("partition_key_index")
+_explicit_hash_key_index_of = attrgetter("explicit_hash_key_index")
+
+
+class BrokenAggregateError(ValueError):
+    """The record opens as an aggregate and is none: digest, protobuf or an index is wrong. The message names which."""
+
+
+class Aggregate(Struct, frozen=True):
+    """The user records of one aggregated record, in order; `payloads[i]` was put under `partition_keys[i]`."""
+
+    payloads: Sequence[bytes]
+    partition_key_table: Sequence[str]
+    partition_key_indexes: Sequence[int]
+
+    def partition_key(self, sub_sequence_number: int) -> str:
+        """The partition key of one user record."""
+        return self.partition_key_table[self.partition_key_indexes[sub_sequence_number]]
+
+
+def is_aggregate(data: bytes) -> bool:
+    """Whether the bytes announce an aggregate; no CloudEvent, gzip or zstd payload can open like this."""
+    return data.startswith(MAGIC)
+
+
+def deaggregate(data: bytes) -> Aggregate:
+    """Open an aggregated record.
+
+    Raises: BrokenAggregateError when any part of it cannot be trusted; nothing of it is used then.
+    """
+    body, digest = data[len(MAGIC) : -DIGEST_SIZE], data[-DIGEST_SIZE:]
+    if md5(body, usedforsecurity=False).digest() != digest:
+        raise BrokenAggregateError("the MD5 digest does not match")
+    try:
+        message = messages_pb2.AggregatedRecord.FromString(body)
+    except DecodeError as error:
+        raise BrokenAggregateError("the protobuf message cannot be parsed") from error
+    records = message.records
+    if not records:
+        raise BrokenAggregateError("it holds no user record")
+    partition_key_indexes = list(map(_partition_key_index_of, records))
+    if max(partition_key_indexes) >= len(message.partition_key_table):
+        raise BrokenAggregateError("a partition key index points behind its table")
+    # A record without an explicit hash key reads as index 0, which is right with an empty table too.
+    highest_hash_key_index = max(map(_explicit_hash_key_index_of, records))
+    if highest_hash_key_index and highest_hash_key_index >= len(message.explicit_hash_key_table):
+        raise BrokenAggregateError("an explicit hash key index points behind its table")
+    return Aggregate(list(map(_data_of, records)), message.partition_key_table, partition_key_indexes)

@@ -1,0 +1,22 @@
+"""Sequence numbers in the order of the stream.
+
+Only this file knows how a sequence number is compared. Kinesis and DynamoDB Streams number records with decimal
+strings of up to 129 digits; an emulator may pad them with zeros. A DynamoDB number keeps 38 digits, so the store
+compares text: the *position* of a sequence number is text whose order is the numeric order. The service's own string
+goes back to the service unchanged; a position never does.
+"""
+
+DIGITS_MAX = 999  # three digits carry the length; a service's own limit is 129
+
+
+def position(sequence_number: str) -> str:
+    """Give the text that orders as the sequence number does.
+
+    Raises: ValueError when it is no decimal number of 1..999 digits.
+    """
+    if not (sequence_number.isascii() and sequence_number.isdigit()):
+        raise ValueError(f"a sequence number has decimal digits only, not {sequence_number[:40]!r}")
+    digits = sequence_number.lstrip("0")
+    if len(digits) > DIGITS_MAX:
+        raise ValueError(f"a sequence number has at most {DIGITS_MAX} digits, not {len(digits)}")
+    return f"{len(digits):03d}{digits}"

@@ -1,0 +1,48 @@
+"""Logs and metrics of the application, by Powertools: structured logs, and metrics in the embedded metric format.
+
+Reports come in, numbers and names go out: no payload, no key of an event ever reaches a log.
+"""
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit, single_metric
+
+from chalicelib.consumers.ingest import IngestReport
+
+NAMESPACE = "Highwater"
+SERVICE = "highwater"
+
+logger = Logger(service=SERVICE)
+metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
+
+
+def publish_ingest(report: IngestReport, commit_ms: float) -> None:
+    """Publish one batch: what was counted, what was not, and how long it took."""
+    metrics.add_metric("Batches", MetricUnit.Count, 1)
+    metrics.add_metric("Records", MetricUnit.Count, report.records)
+    metrics.add_metric("Events", MetricUnit.Count, report.events)
+    metrics.add_metric("Partials", MetricUnit.Count, report.partials)
+    metrics.add_metric("Rebases", MetricUnit.Count, report.rebases)
+    metrics.add_metric("WriteUnits", MetricUnit.Count, report.write_units)
+    metrics.add_metric("OverflowedGroups", MetricUnit.Count, report.overflowed_groups)
+    metrics.add_metric("CommitTime", MetricUnit.Milliseconds, commit_ms)
+    metrics.add_metric("FailedBatches", MetricUnit.Count, int(report.failed_sequence_number is not None))
+    for reason, count in report.dead_letters.items():
+        with single_metric("DeadLetters", MetricUnit.Count, count, namespace=NAMESPACE) as metric:
+            metric.add_dimension("service", SERVICE)
+            metric.add_dimension("reason", reason)
+    details = {
+        "stream": report.stream,
+        "shard_id": report.shard_id,
+        "records": report.records,
+        "events": report.events,
+        "dead_letters": dict(report.dead_letters),
+        "partials": report.partials,
+        "rebases": report.rebases,
+        "overflowed_groups": report.overflowed_groups,
+        "commit_ms": round(commit_ms, 1),
+    }
+    if report.failed_sequence_number is None:
+        logger.info("batch committed", extra=details)
+    else:
+        failure = {"failed_sequence_number": report.failed_sequence_number, "errors": dict(report.errors)}
+        logger.error("batch committed in part", extra=details | failure)

@@ -1,0 +1,61 @@
+"""Joins the parts: settings, stores and use cases, each made once a container and only when first asked for."""
+
+from collections.abc import Mapping
+from functools import cache
+from time import perf_counter
+from typing import Any
+
+from chalicelib import definitions, telemetry
+from chalicelib.aggregates.metric import Catalog
+from chalicelib.aws import clients
+from chalicelib.aws.aggregates_table import AggregatesTable
+from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
+from chalicelib.consumers.ingest import Ingest
+from chalicelib.records.decode import Decoder, EventType
+from chalicelib.settings import Settings, read_settings
+
+
+@cache
+def settings() -> Settings:
+    """This stage's settings."""
+    return read_settings()
+
+
+@cache
+def catalog() -> Catalog:
+    """What this stage counts."""
+    return Catalog(definitions.EVENT_TYPES, definitions.METRICS)
+
+
+@cache
+def aggregates_table() -> AggregatesTable:
+    """The aggregates table."""
+    return AggregatesTable(clients.dynamodb(), settings().aggregates_table, catalog(), settings().lateness_ms)
+
+
+def decoder(catalog: Catalog, lateness_ms: int, future_tolerance_ms: int) -> Decoder:
+    """Make the decoder of the catalog's event types."""
+    event_types = {
+        name: EventType(data_class, catalog.lateness_ms(name, lateness_ms), catalog.measured(name))
+        for name, data_class in catalog.event_types.items()
+    }
+    return Decoder(event_types, future_tolerance_ms)
+
+
+@cache
+def _ingest() -> Ingest:
+    return Ingest(
+        catalog(),
+        decoder(catalog(), settings().lateness_ms, settings().future_tolerance_ms),
+        partials=aggregates_table(),
+        dead_letters=DeadLettersBucket(clients.s3(), settings().dead_letters_bucket),
+        progress=aggregates_table(),
+    )
+
+
+def ingest(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """Count one batch of the events stream; the answer is Lambda's partial batch response."""
+    started = perf_counter()
+    report = _ingest()(event, context.get_remaining_time_in_millis)
+    telemetry.publish_ingest(report, commit_ms=(perf_counter() - started) * 1000)
+    return report.response
