@@ -17,7 +17,7 @@ def parse_duration(text: str) -> int:
 
     Raises: ValueError for anything else, for zero and for more than 36 500 days.
     """
-    match = re.fullmatch(r"([0-9]{1,9})([smhd])", text, re.ASCII)
+    match = re.fullmatch(r"([0-9]{1,10})([smhd])", text, re.ASCII)
     duration_ms = int(match[1]) * UNIT_MS[match[2]] if match else 0
     if not 0 < duration_ms <= DURATION_MS_MAX:
         raise ValueError(f"a duration is a whole number above 0 and s, m, h or d (15m, 1d), not {text[:40]!r}")

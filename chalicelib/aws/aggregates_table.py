@@ -93,7 +93,7 @@ class AggregatesTable:
             return Conflict(self._partial_of(self._catalog.metrics[put.key.metric], standing) if standing else None)
         except BotoCoreError as error:
             return Failed(_name_of(error))
-        return Committed(answer.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0))
+        return Committed(_write_units(answer))
 
     def read_shares(
         self, metric: Metric, partitions: Sequence[int], start_ms: int, end_ms: int, timeout_ms: int
@@ -132,13 +132,14 @@ class AggregatesTable:
                 shares.append(StoredShare(window_start_ms, self._groups_of(metric, item)))
         return ShareRead(shares, len(shares), read_units)
 
-    def advance(self, stream: str, shard_id: str, last: Record) -> None:
+    def advance(self, stream: str, shard_id: str, last: Record) -> float:
         """Note that everything up to this record is committed; a repeat of the past changes nothing.
 
+        Returns: the write units that it took.
         Raises: TransientError when it could not be stored.
         """
         try:
-            self._client.put_item(
+            answer = self._client.put_item(
                 TableName=self._name,
                 Item={
                     "pk": {"S": _progress_key(stream)},
@@ -149,10 +150,13 @@ class AggregatesTable:
                 },
                 ConditionExpression=NOT_AHEAD,
                 ExpressionAttributeValues={":new": {"S": last.position}},
+                ReturnConsumedCapacity="TOTAL",
             )
         except (ClientError, BotoCoreError) as error:
             if _name_of(error) != CONDITION_FAILED:
                 raise TransientError(_name_of(error)) from error
+            return 0.0
+        return _write_units(answer)
 
     def read_progress(self, stream: str) -> list[ShardProgress]:
         """Read how far each shard of the stream has been committed; one that never was is not in it.
@@ -195,6 +199,10 @@ class AggregatesTable:
         if item["definition"]["S"] != metric.fingerprint:
             raise DefinitionChangedError(f"metric {metric.name!r} is stored under another definition; rename it")
         return decode_groups(metric, item["groups"]["B"])
+
+
+def _write_units(answer: Mapping[str, Any]) -> float:
+    return float(answer.get("ConsumedCapacity", {}).get("CapacityUnits", 0))
 
 
 def _partition_key(metric: Metric, partition: int) -> str:

@@ -244,7 +244,7 @@ class Ingest:
 
     def _advance(self, batch: Batch, done: int, report: IngestReport) -> bool:
         try:
-            self._progress.advance(batch.stream, batch.shard_id, batch.records[done - 1])
+            report.write_units += self._progress.advance(batch.stream, batch.shard_id, batch.records[done - 1])
         except TransientError as error:
             report.errors[str(error)] += 1
             return False

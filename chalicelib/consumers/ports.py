@@ -61,8 +61,9 @@ class DeadLetterStore(Protocol):
 class ProgressStore(Protocol):
     """Keeps how far each shard has been committed."""
 
-    def advance(self, stream: str, shard_id: str, last: Record) -> None:
+    def advance(self, stream: str, shard_id: str, last: Record) -> float:
         """Note that everything up to this record is committed; never goes back.
 
+        Returns: the write units that it took.
         Raises: TransientError when it could not be stored.
         """

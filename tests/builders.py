@@ -1,0 +1,88 @@
+"""Makes the inputs of tests: events, payloads, records, Lambda events; each says only what matters to the test."""
+
+import gzip
+from base64 import b64encode
+
+import orjson
+import zstandard
+from aws_kinesis_agg.aggregator import AggRecord
+
+from chalicelib import definitions
+from chalicelib.aggregates.metric import Catalog
+from chalicelib.records.batch import Record
+from chalicelib.records.sequence import position
+from chalicelib.wiring import decoder
+from localstage.kinesis import lambda_record
+
+MINUTE_MS = 60_000
+DAY_MS = 86_400_000
+NOON_MS = 1_795_521_600_000  # 2026-11-24T12:00:00Z: when the stream accepts the records of tests
+STREAM = "highwater-test-events"
+SHARD = "shardId-000000000000"
+
+CATALOG = Catalog(definitions.EVENT_TYPES, definitions.METRICS)
+
+
+def make_decoder(catalog=CATALOG, lateness_ms=DAY_MS, future_tolerance_ms=5 * MINUTE_MS):
+    return decoder(catalog, lateness_ms, future_tolerance_ms)
+
+
+def order(number=1, *, time="2026-11-24T11:59:30Z", amount=12.5, user_id="ada", **data):
+    """An `order.placed` event as a dict; keyword arguments are its data."""
+    return {
+        "specversion": "1.0",
+        "id": f"event-{number}",
+        "source": "/tests",
+        "type": "order.placed",
+        "time": time,
+        "data": {"order_id": f"order-{number}", "user_id": user_id, "amount": amount, **data},
+    }
+
+
+def json_line(event) -> bytes:
+    return orjson.dumps(event)
+
+
+def json_lines(*events) -> bytes:
+    return b"\n".join(map(orjson.dumps, events))
+
+
+def gzipped(payload: bytes) -> bytes:
+    return gzip.compress(payload, mtime=0)
+
+
+def zstd(payload: bytes) -> bytes:
+    return zstandard.ZstdCompressor().compress(payload)
+
+
+def aggregated(*payloads: bytes, partition_key="ada") -> bytes:
+    """A KPL aggregate of these payloads."""
+    aggregate = AggRecord()
+    for payload in payloads:
+        aggregate.add_user_record(partition_key, payload)
+    return aggregate.get_contents()[2]
+
+
+def record(data: bytes, sequence_number=1, *, partition_key="ada", arrived_at_ms=NOON_MS) -> Record:
+    number = str(sequence_number)
+    return Record(number, position(number), partition_key, arrived_at_ms, data)
+
+
+def lambda_event(payloads, *, first=1, shard=SHARD, stream=STREAM, arrived_at_ms=NOON_MS):
+    """Lambda's event of these payloads, with sequence numbers `first`, `first + 1`, …"""
+    return {
+        "Records": [
+            lambda_record(
+                {
+                    "PartitionKey": "ada",
+                    "SequenceNumber": str(number),
+                    "Data": b64encode(payload).decode(),
+                    "ApproximateArrivalTimestamp": arrived_at_ms / 1000,
+                },
+                shard_id=shard,
+                stream_arn=f"arn:aws:kinesis:us-east-1:000000000000:stream/{stream}",
+                role_arn="arn:aws:iam::000000000000:role/ingest",
+            )
+            for number, payload in enumerate(payloads, first)
+        ]
+    }

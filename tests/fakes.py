@@ -1,0 +1,66 @@
+"""Stores in memory, for tests. tests/contract/ holds them to the suites that the real adapters pass.
+
+Where they differ from AWS: they never throttle or time out unless a test says so, and nothing expires.
+"""
+
+from collections.abc import Callable
+
+from chalicelib.aggregates.partial import Partial, PartialKey
+from chalicelib.consumers.ports import Committed, Conflict, Failed
+from chalicelib.errors import TransientError
+
+
+class MemoryAggregates:
+    """The partial store and the progress store, in a dict.
+
+    `before_put(put)` runs ahead of each put: it may let another container in, or return an error's name to fail the
+    put without effect; `after_put(put)` returning a name fails it after its effect.
+    """
+
+    def __init__(self):
+        self.partials: dict[PartialKey, Partial] = {}
+        self.progress: dict[tuple[str, str], tuple[str, str, int]] = {}
+        self.puts = 0
+        self.before_put: Callable = lambda put: None
+        self.after_put: Callable = lambda put: None
+        self.refuse_progress = False
+
+    def put_partials(self, puts, timeout_ms):
+        return [self._put(put) if timeout_ms else Failed("out of time") for put in puts]
+
+    def _put(self, put):
+        if error := self.before_put(put):
+            return Failed(error)
+        self.puts += 1
+        standing = self.partials.get(put.key)
+        if (standing.checkpoint if standing else None) != put.built_on:
+            return Conflict(standing)
+        self.partials[put.key] = put.partial
+        if error := self.after_put(put):
+            return Failed(error)
+        return Committed(1.0)
+
+    def advance(self, stream, shard_id, last):
+        if self.refuse_progress:
+            raise TransientError("ProvisionedThroughputExceededException")
+        known = self.progress.get((stream, shard_id))
+        if known is None or known[0] < last.position:
+            self.progress[stream, shard_id] = (last.position, last.sequence_number, last.arrived_at_ms)
+        return 1.0
+
+
+class MemoryDeadLetters:
+    """The dead letter store, in a dict by (stream, shard, sequence number). `refused` fails those sequence numbers."""
+
+    def __init__(self):
+        self.objects = {}
+        self.refused = set()
+
+    def put_dead_letters(self, stream, shard_id, rejected, timeout_ms):
+        failed = set()
+        for place, (record, pieces) in rejected.items():
+            if not timeout_ms or record.sequence_number in self.refused:
+                failed.add(place)
+            else:
+                self.objects[stream, shard_id, record.sequence_number] = list(pieces)
+        return failed

@@ -1,0 +1,94 @@
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from chalicelib.aggregates.measures import Count, Max, Mean, Min, Sum
+from chalicelib.aggregates.metric import Catalog, Metric
+from chalicelib.errors import DefinitionError
+from tests.builders import CATALOG, DAY_MS
+
+
+class Thing(Struct):
+    name: str
+    size: Decimal
+    count: int
+    ratio: float
+
+
+def metric(**changes):
+    declared = {"name": "things", "event_type": "thing", "by": ("name",), "measures": {"n": Count()}}
+    return Metric(**(declared | changes))
+
+
+def catalog(*metrics):
+    return Catalog({"thing": Thing}, metrics)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"name": "Bad Name"}, "a name is"),
+        ({"event_type": "nothing"}, "'nothing'"),
+        ({"measures": {}}, "measures nothing"),
+        ({"by": ("colour",)}, "'colour'"),
+        ({"by": ("size",)}, "no text"),
+        ({"measures": {"total": Sum("weight")}}, "'weight'"),
+        ({"measures": {"total": Sum("ratio")}}, "no int or Decimal"),
+        ({"measures": {"name": Count()}}, "named like"),
+        ({"measures": {"window_start": Count()}}, "named like"),
+        ({"measures": {"a b": Count()}}, "no plain name"),
+        ({"window": "7m"}, "does not divide a day"),
+        ({"window": "soon"}, "a duration is"),
+        ({"lateness": "0s"}, "a duration is"),
+        ({"retention": "forever"}, "a duration is"),
+        ({"buckets": 0}, "below 1"),
+        ({"by": (), "buckets": 2}, "nothing to deal"),
+        ({"group_limit": 1_000_000}, "at most 10000 groups"),
+    ],
+)
+def test_a_wrong_declaration_is_refused_at_import_and_named(changes, fault):
+    with pytest.raises(DefinitionError, match=fault):
+        catalog(metric(**changes))
+
+
+def test_two_metrics_of_one_name_are_refused():
+    with pytest.raises(DefinitionError, match="same name"):
+        catalog(metric(), metric())
+
+
+def test_measures_share_what_is_stored_for_them():
+    shared = metric(measures={"n": Count(), "total": Sum("size"), "mean": Mean("size")})
+    assert list(map(str, shared.accumulators)) == ["count()", "sum(size)"]
+
+
+def test_the_fingerprint_changes_with_the_meaning_only():
+    assert metric().fingerprint == metric(retention="5d", group_limit=7).fingerprint
+    changed = [
+        {"by": ()},
+        {"measures": {"n": Max("size")}},
+        {"buckets": 2},
+        {"spread": 2},
+        {"measures": {"n": Min("size")}},
+    ]
+    assert len({metric(**change).fingerprint for change in [{}, *changed]}) == 6
+
+
+def test_an_event_is_too_late_for_all_its_metrics_or_for_none():
+    both = catalog(metric(lateness="1h"), metric(name="other"))
+    assert both.lateness_ms("thing", DAY_MS) == 3_600_000
+    assert both.lateness_ms("thing", 1_000) == 1_000
+    assert catalog().lateness_ms("thing", DAY_MS) == DAY_MS
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_a_group_has_one_bucket_and_writers_share_its_partitions(user_id):
+    spread = metric(buckets=8, spread=4)
+    bucket = spread.bucket_of((user_id,))
+    assert {spread.partition_of(bucket, f"writer-{n}") for n in range(40)} == set(spread.partitions_of(bucket))
+
+
+def test_buckets_are_stable_across_releases():
+    assert [CATALOG.metrics["customers"].bucket_of((user,)) for user in ("ada", "grace", "edsger")] == [8, 3, 2]

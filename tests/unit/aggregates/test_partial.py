@@ -1,0 +1,113 @@
+from collections import Counter
+from decimal import Decimal
+from functools import reduce
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from chalicelib.aggregates.measures import Count, Max, Mean, Min, Sum
+from chalicelib.aggregates.metric import GROUP_KEY_BYTES_MAX, OVERFLOW, Catalog, Metric
+from chalicelib.aggregates.partial import absorb, decode_groups, encode_groups, fold, merge_groups
+
+
+class Sale(Struct):
+    shop: str
+    clerk: str
+    price: Decimal
+    pieces: int
+
+
+MEASURES = {"n": Count(), "total": Sum("price"), "low": Min("price"), "high": Max("pieces"), "mean": Mean("price")}
+SALES = Metric(name="sales", event_type="sale", by=("shop", "clerk"), measures=MEASURES)
+SMALL = Metric(name="small", event_type="sale", by=("shop",), measures=MEASURES, group_limit=2)
+TOTAL = Metric(name="total", event_type="sale", measures=MEASURES)
+Catalog({"sale": Sale}, [SALES, SMALL, TOTAL])
+
+prices = st.decimals(0, 10_000, places=2) | st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-10)
+sales = st.lists(
+    st.builds(Sale, st.sampled_from("abcd"), st.sampled_from("xy"), prices, st.integers(0, 9)), max_size=30
+)
+
+
+def groups_of(metric, rows):
+    deltas = fold(metric, "writer", {0: rows} if rows else {})
+    return next(iter(deltas.values()), {})
+
+
+def absorb_all(metric, deltas):
+    return reduce(lambda base, delta: absorb(metric, base, delta)[0], deltas, {})
+
+
+def answers(metric, states):
+    by_accumulator = dict(zip(metric.accumulators, states, strict=True))
+    return {name: measure.finish(by_accumulator) for name, measure in metric.measures.items()}
+
+
+@given(sales)
+def test_folding_equals_counting_by_hand(rows):
+    groups = groups_of(SALES, rows)
+    assert {key: states[0] for key, states in groups.items()} == Counter((row.shop, row.clerk) for row in rows)
+    for key, states in groups.items():
+        mine = [row for row in rows if (row.shop, row.clerk) == key]
+        got = answers(SALES, states)
+        total = sum((row.price for row in mine), Decimal(0))
+        assert got["total"] == total
+        assert got["low"] == min(row.price for row in mine)
+        assert got["high"] == max(row.pieces for row in mine)
+        assert abs(got["mean"] - total / len(mine)) <= Decimal("0.0000005")
+
+
+@given(sales, st.lists(st.integers(0, 30)))
+def test_any_cut_of_a_batch_gives_the_same_groups_even_beyond_the_group_limit(rows, cuts):
+    bounds = sorted({0, len(rows), *(min(cut, len(rows)) for cut in cuts)})
+    parts = [rows[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    for metric in (SALES, SMALL, TOTAL):
+        assert absorb_all(metric, [groups_of(metric, part) for part in parts]) == absorb_all(
+            metric, [groups_of(metric, rows)]
+        )
+
+
+@given(sales, sales, sales)
+def test_merging_is_associative_and_commutative(first, second, third):
+    a, b, c = (groups_of(SALES, rows).items() for rows in (first, second, third))
+    left = merge_groups(SALES, [merge_groups(SALES, [a, b]).items(), c])
+    assert left == merge_groups(SALES, [a, merge_groups(SALES, [b, c]).items()]) == merge_groups(SALES, [c, b, a])
+
+
+@given(sales)
+def test_totals_stay_exact_beyond_the_group_limit(rows):
+    (groups, overflowed) = absorb(SMALL, {}, groups_of(SMALL, rows))
+    assert len(groups.keys() - {OVERFLOW}) <= 2
+    assert (overflowed > 0) == (OVERFLOW in groups) == (len({row.shop for row in rows}) > 2)
+    assert sum(states[0] for states in groups.values()) == len(rows)
+    assert sum(states[1] for states in groups.values()) == sum(row.price for row in rows)
+
+
+def test_groups_whose_names_would_not_fit_the_item_overflow_too():
+    rows = [Sale(str(number) * 40_000, "x", Decimal(1), 1) for number in range(9)]
+    groups, overflowed = absorb(SALES, {}, groups_of(SALES, rows))
+    assert overflowed > 0
+    assert sum(states[0] for states in groups.values()) == 9
+    assert len(encode_groups(groups)) < GROUP_KEY_BYTES_MAX + 2_000
+
+
+@given(sales)
+def test_groups_survive_their_encoding_exactly(rows):
+    groups, _ = absorb(SMALL, {}, groups_of(SMALL, rows))
+    assert decode_groups(SMALL, encode_groups(groups)) == groups
+
+
+def test_sums_of_decimals_are_exact_where_floats_are_not():
+    rows = [Sale("a", "x", Decimal("0.1"), 1)] * 3 + [Sale("a", "x", Decimal("1e18"), 1)]
+    assert str(groups_of(SALES, rows)["a", "x"][1]) == "1000000000000000000.3"
+
+
+def test_the_largest_partial_fits_an_item():
+    widest = Decimal("9" * 19 + "." + "9" * 19)
+    limit = 200
+    full = Metric(name="full", event_type="sale", by=("shop",), measures=MEASURES, group_limit=limit)
+    rows = [Sale("s" * 700 + str(n), "x", widest, 9) for n in range(limit + 50) for _ in range(2)]
+    groups, _ = absorb(full, {}, groups_of(full, rows))
+    assert len(groups) == limit + 1
+    assert len(encode_groups(groups)) < 390_000

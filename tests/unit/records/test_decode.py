@@ -1,0 +1,224 @@
+import json
+from decimal import Decimal
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.records.rejection import Reason
+from tests.builders import (
+    NOON_MS,
+    aggregated,
+    gzipped,
+    json_line,
+    json_lines,
+    make_decoder,
+    order,
+    record,
+    zstd,
+)
+
+DECODER = make_decoder()
+
+
+def decode(payload: bytes):
+    return DECODER.decode(record(payload))
+
+
+def ids(decoded):
+    return [event.id for event in decoded.events]
+
+
+def reasons(decoded):
+    return [rejected.refusal.reason for rejected in decoded.rejected]
+
+
+def test_a_record_of_one_event_is_that_event_typed():
+    decoded = decode(json_line(order(7, amount=19.99, currency="EUR")))
+    (event,) = decoded.events
+    assert (event.id, event.source, event.data.amount, event.data.currency) == (
+        "event-7",
+        "/tests",
+        Decimal("19.99"),
+        "EUR",
+    )
+    assert event.data.order_type == "standard"
+    assert decoded.times_ms == [NOON_MS - 30_000]
+
+
+@pytest.mark.parametrize("wrap", [bytes, gzipped, zstd, aggregated, lambda payload: aggregated(gzipped(payload))])
+def test_json_lines_plain_compressed_or_aggregated_are_all_their_events(wrap):
+    decoded = decode(wrap(json_lines(order(1), order(2), order(3)) + b"\n\n"))
+    assert ids(decoded) == ["event-1", "event-2", "event-3"]
+    assert not decoded.rejected
+
+
+def test_one_bad_user_record_leaves_the_others_of_its_aggregate():
+    payloads = [json_line(order(1)), b"not json", gzipped(json_line(order(3))), json_line(order(4, amount=0))]
+    decoded = decode(aggregated(*payloads, partition_key="grace"))
+    assert ids(decoded) == ["event-1", "event-3"]
+    assert [(r.refusal.reason, r.sub_sequence_number, r.partition_key, r.data) for r in decoded.rejected] == [
+        (Reason.MALFORMED, 1, "grace", payloads[1]),
+        (Reason.INVALID, 3, "grace", payloads[3]),
+    ]
+
+
+def test_a_broken_aggregate_is_one_dead_letter_of_the_whole_record():
+    data = aggregated(json_line(order(1)), json_line(order(2)))[:-1] + b"!"
+    decoded = decode(data)
+    assert not decoded.events
+    assert [(r.refusal.reason, r.data) for r in decoded.rejected] == [(Reason.BROKEN_AGGREGATE, data)]
+
+
+def test_one_bad_line_is_a_dead_letter_of_that_line():
+    decoded = decode(gzipped(json_lines(order(1), {"type": "nobody.knows"}, order(3))))
+    assert ids(decoded) == ["event-1", "event-3"]
+    assert [(r.refusal.reason, r.data) for r in decoded.rejected] == [(Reason.UNKNOWN_TYPE, b'{"type":"nobody.knows"}')]
+
+
+def test_lines_of_which_none_is_json_are_kept_as_one_piece():
+    decoded = decode(b"a,b\n1,2\n")
+    assert [(r.refusal.reason, r.data) for r in decoded.rejected] == [(Reason.MALFORMED, b"a,b\n1,2\n")]
+
+
+def test_an_invalid_event_printed_over_many_lines_is_one_dead_letter():
+    printed = orjson.dumps(order(amount=-1), option=orjson.OPT_INDENT_2)
+    assert [(r.refusal.reason, r.data) for r in decode(printed).rejected] == [(Reason.INVALID, printed)]
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"specversion": "0.3"}, "specversion"),
+        ({"id": ""}, "$.id"),
+        ({"source": 5}, "$.source"),
+        ({"time": "2026-11-24T11:59:30"}, "timezone"),
+        ({"time": "yesterday"}, "$.time"),
+        ({"data": None}, "$.data"),
+        ({"data": {"order_id": "abcd"}}, "$.data.order_id"),
+    ],
+)
+def test_an_event_that_breaks_a_rule_is_invalid_and_the_error_names_the_field(change, fault):
+    (rejected,) = decode(json_line(order() | change)).rejected
+    assert rejected.refusal.reason is Reason.INVALID
+    assert fault in rejected.refusal.error
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [
+        "0",
+        "0.00",
+        "-1",
+        "10000.01",
+        '"NaN"',
+        '"Infinity"',
+        '"-0"',
+        "1e-38",
+        "1e-999999",
+        "0." + "1" * 40,
+        '"x"',
+        "null",
+    ],
+)
+def test_an_amount_that_is_no_countable_amount_is_invalid(amount):
+    payload = json_line(order(amount="AMOUNT")).replace(b'"AMOUNT"', amount.encode())
+    assert reasons(decode(payload)) == [Reason.INVALID]
+
+
+@pytest.mark.parametrize("amount", ["0.01", "10000", "1e4", "12.3400", '"12.34"', "0." + "1" * 37])
+def test_an_amount_within_the_rules_is_exact(amount):
+    payload = json_line(order(amount="AMOUNT")).replace(b'"AMOUNT"', amount.encode())
+    assert decode(payload).events[0].data.amount == Decimal(amount.strip('"'))
+
+
+@pytest.mark.parametrize("currency", ["", "US", "EURO", "12A", "ÄÖÜ", "U S"])
+def test_a_currency_is_three_letters(currency):
+    assert reasons(decode(json_line(order(currency=currency)))) == [Reason.INVALID]
+
+
+def test_lateness_counts_from_the_records_own_arrival():
+    just_in_time = order(1, time="2026-11-23T12:00:00Z")
+    too_late = order(2, time="2026-11-23T11:59:59.999Z")
+    decoded = decode(json_lines(just_in_time, too_late))
+    assert ids(decoded) == ["event-1"]
+    assert reasons(decoded) == [Reason.TOO_LATE]
+    assert not DECODER.decode(record(json_line(too_late), arrived_at_ms=NOON_MS - 1)).rejected
+
+
+def test_an_event_from_further_ahead_than_clocks_may_differ_is_from_the_future():
+    decoded = decode(json_lines(order(1, time="2026-11-24T12:05:00Z"), order(2, time="2026-11-24T12:05:00.001Z")))
+    assert ids(decoded) == ["event-1"]
+    assert reasons(decoded) == [Reason.FROM_THE_FUTURE]
+
+
+def test_a_type_is_found_wherever_it_stands_in_the_object():
+    event = order()
+    assert ids(decode(json_line({**{k: v for k, v in event.items() if k != "type"}, "type": event["type"]})))
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"", Reason.MALFORMED),
+        (b"\n\n", Reason.MALFORMED),
+        (b"{}", Reason.INVALID),
+        (b"[]", Reason.INVALID),
+        (b"7", Reason.INVALID),
+        (b'{"type": 5}', Reason.INVALID),
+        (b"[" * 100_000, Reason.MALFORMED),
+        (b'{"type":"order.placed","id":"\\ud800"}', Reason.MALFORMED),
+        (b'{"type":"\xff"}', Reason.MALFORMED),
+        (b"\x1f\x8bjunk", Reason.MALFORMED),
+        (b"\x28\xb5\x2f\xfdjunk", Reason.MALFORMED),
+    ],
+)
+def test_each_kind_of_junk_has_its_reason(payload, reason):
+    (rejected,) = decode(payload).rejected
+    assert (rejected.refusal.reason, rejected.data) == (reason, payload)
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_dead_letters_or_events_and_never_lost(payload):
+    decoded = decode(payload)
+    assert decoded.events or decoded.rejected
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=10,
+)
+event_like = st.fixed_dictionaries(
+    {},
+    optional={
+        name: st.sampled_from(["1.0", "order.placed", "2026-11-24T11:59:30Z", "0001-01-01T00:00:00+14:00"])
+        | json_values
+        for name in ("specversion", "id", "source", "type", "time")
+    }
+    | {
+        "data": json_values
+        | st.fixed_dictionaries(
+            {},
+            optional={
+                name: st.sampled_from(["order-1", "USD", 1, 1e300, 5e-324, 10**18]) | json_values
+                for name in ("order_id", "user_id", "amount", "currency", "order_type")
+            },
+        )
+    },
+)
+
+
+@given(st.lists(event_like | json_values, min_size=1, max_size=5))
+def test_any_json_as_an_event_is_counted_or_a_dead_letter_each_once(values):
+    payloads = [json.dumps(value).encode() for value in values]
+    decoded = decode(aggregated(*payloads))
+    assert len(decoded.events) + len(decoded.rejected) == len(values)
+    assert len(decoded.times_ms) == len(decoded.events)
+    assert all(rejected.data == payloads[rejected.sub_sequence_number] for rejected in decoded.rejected)
+
+
+def test_errors_are_cut_to_a_safe_length():
+    (rejected,) = decode(json_line({"type": "x" * 100_000})).rejected
+    assert len(rejected.refusal.error) <= 300
