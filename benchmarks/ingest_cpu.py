@@ -19,7 +19,6 @@ from typing import Any
 import orjson
 from aws_kinesis_agg.deaggregator import iter_deaggregate_records
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from benchmarks.orders import aggregated, lambda_event, orders
@@ -71,7 +70,7 @@ def main() -> None:
     ingest = make_ingest(InstantClient())
     usual: list[float] = []
     ours: list[float] = []
-    for round_number in track(range(options.rounds), "measuring", transient=True):
+    for round_number in range(options.rounds):
         event = lambda_event(payloads, 1 + round_number * len(payloads))
         usual.append(cpu_us(lambda event=event: decode_the_usual_way(event), EVENTS_PER_BATCH))  # type: ignore[misc]
         ours.append(cpu_us(lambda event=event: ingest(event, lambda: 60_000), EVENTS_PER_BATCH))  # type: ignore[misc]

@@ -23,14 +23,14 @@ class OrderPlaced(Struct, frozen=True, gc=False):
     order_id: Annotated[str, Meta(min_length=5)]
     user_id: Annotated[str, Meta(min_length=1)]
     amount: Decimal
-    currency: str = "USD"
+    currency: Annotated[str, Meta(min_length=3, max_length=3)] = "USD"
     order_type: str = "standard"
 
     def __post_init__(self) -> None:
-        if not (self.amount.is_finite() and NOTHING < self.amount <= AMOUNT_MAX):
+        if not NOTHING < self.amount <= AMOUNT_MAX:  # what is no number compares with nothing, and raises
             raise ValueError("amount is not above 0 and at most 10 000")
-        if not (len(self.currency) == 3 and self.currency.isascii() and self.currency.isalpha()):  # noqa: PLR2004
-            raise ValueError("currency is not three letters")
+        if not (self.currency.isalpha() and self.currency.isascii()):
+            raise ValueError("currency is not three letters of A-Z, a-z")
 
 
 EVENT_TYPES = {"order.placed": OrderPlaced}

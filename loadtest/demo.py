@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-import boto3
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -26,6 +25,7 @@ from rich.table import Table
 from loadtest import cdnow
 from loadtest.cdnow import Purchase, Total
 from loadtest.producer import Encoding, Producer, Receipt
+from localstage import aws
 from localstage.errors import StageError
 from localstage.stage import LocalStage
 
@@ -62,7 +62,9 @@ class Api:
 
     def total(self, start: str, end: str) -> Total:
         """Orders and revenue of all windows in `[start, end)`."""
-        rows = self.get("/v1/metrics/orders/windows", start=start, end=end, step="all", measures="count,revenue")["data"]
+        rows = self.get("/v1/metrics/orders/windows", start=start, end=end, step="all", measures="count,revenue")[
+            "data"
+        ]
         return Total(rows[0]["count"], Decimal(rows[0]["revenue"])) if rows else Total(0, Decimal(0))
 
     def best_customers(self, start: str, end: str) -> list[tuple[str, Total]]:
@@ -135,7 +137,7 @@ def encoding_of(purchase: Purchase) -> Encoding:
 def send(purchases: Sequence[Purchase], stage: LocalStage, progress: Progress) -> Receipt:
     """Put every purchase on the stream."""
     bar = progress.add_task("sent", total=len(purchases))
-    kinesis = _session(stage).client("kinesis", endpoint_url=stage.endpoint_url)
+    kinesis = aws.client("kinesis", stage.endpoint_url)
     with Producer(kinesis, f"highwater-{stage.stage}-events") as producer:
         for purchase in purchases:
             producer.put(cdnow.order_placed(purchase), encoding_of(purchase))
@@ -162,7 +164,7 @@ def wait_until_committed(api: Api, receipt: Receipt, months: Sequence[str], want
 
 def dead_letters_by_reason(stage: LocalStage) -> Counter[str]:
     """Count the dead letters in the stage's bucket."""
-    s3 = _session(stage).client("s3", endpoint_url=stage.endpoint_url)
+    s3 = aws.client("s3", stage.endpoint_url)
     bucket = f"highwater-{stage.stage}-dead-letters"
     reasons: Counter[str] = Counter()
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="dead-letters/"):
@@ -170,15 +172,6 @@ def dead_letters_by_reason(stage: LocalStage) -> Counter[str]:
             body = s3.get_object(Bucket=bucket, Key=listed["Key"])["Body"].read()
             reasons.update(msgspec.json.decode(line)["reason"] for line in gzip.decompress(body).splitlines())
     return reasons
-
-
-def _session(stage: LocalStage) -> boto3.session.Session:
-    environment = stage.environment
-    return boto3.session.Session(
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-        region_name=environment["AWS_DEFAULT_REGION"],
-    )
 
 
 def show(console: Console, outcome: Outcome) -> None:

@@ -1,6 +1,8 @@
-"""What all tests share: a stage's name, credentials of nowhere, and Powertools silent."""
+"""What all tests share: a stage's name, credentials of nowhere, and one emulated AWS for those that need it."""
 
 import os
+
+import pytest
 
 os.environ |= {
     "STAGE": "test",
@@ -8,3 +10,12 @@ os.environ |= {
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
+
+
+@pytest.fixture(scope="session")
+def endpoint_url(tmp_path_factory):
+    """An emulated AWS (MiniStack) on a free loopback port, one for the whole run."""
+    from localstage.emulator import Emulator
+
+    with Emulator(0, tmp_path_factory.mktemp("aws") / "aws.log") as emulator:
+        yield emulator.endpoint_url

@@ -6,13 +6,13 @@
 A window's start is RFC 3339 text, so that a range of windows is a range of sort keys.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial as bind
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from msgspec import Struct
 
 from chalicelib.aggregates.metric import Catalog, GroupKey, Metric
 from chalicelib.aggregates.partial import Partial, PartialKey, States, decode_groups, encode_groups
@@ -20,6 +20,7 @@ from chalicelib.aggregates.windows import format_duration, format_instant, parse
 from chalicelib.aws.concurrent import call_all
 from chalicelib.consumers.ports import Committed, Conflict, Failed, PartialPut, PutOutcome
 from chalicelib.errors import DefinitionChangedError, TransientError
+from chalicelib.query.ports import ReadCost, ReadPlan, ShardProgress, StoredShare
 from chalicelib.records.batch import Record
 
 if TYPE_CHECKING:
@@ -29,29 +30,6 @@ CONDITION_FAILED = "ConditionalCheckFailedException"
 NOTHING_STANDS = "attribute_not_exists(pk)"  # lets through: the first put of a partial
 BUILT_ON_THIS_CHECKPOINT = "checkpoint = :base"  # lets through: nobody has put since the base was read
 NOT_AHEAD = "attribute_not_exists(pk) OR checkpoint < :new"  # lets through: progress forward; refuses a late repeat
-
-
-class StoredShare(Struct, frozen=True):
-    """One writer's share of one window, as a reader needs it."""
-
-    window_start_ms: int
-    groups: Mapping[GroupKey, States]
-
-
-class ShareRead(Struct, frozen=True):
-    """What a read of some windows found, and what it cost."""
-
-    shares: Sequence[StoredShare]
-    items_read: int
-    read_units: float
-
-
-class ShardProgress(Struct, frozen=True):
-    """How far one shard has been committed: its last record, and when the stream accepted that."""
-
-    shard_id: str
-    sequence_number: str
-    arrived_at_ms: int
 
 
 class AggregatesTable:
@@ -95,42 +73,46 @@ class AggregatesTable:
             return Failed(_name_of(error))
         return Committed(_write_units(answer))
 
-    def read_shares(
-        self, metric: Metric, partitions: Sequence[int], start_ms: int, end_ms: int, timeout_ms: int
-    ) -> ShareRead:
-        """Read every writer's share of the windows that start in `[start_ms, end_ms)`, the partitions at once.
+    def read_shares(self, plan: ReadPlan, take: Callable[[StoredShare], None], timeout_ms: int) -> ReadCost:
+        """Hand over every writer's share of the planned windows, as it is read, the partitions at once.
 
-        Raises: TransientError when a read failed or was not done in time.
+        Shapes: take is called in any order of shares, one call at a time; what it raises ends the read.
+        Raises: TransientError when a read failed or was not done in time; take is not called any more then.
         """
-        read = bind(self._read_partition, metric, start_ms, end_ms)
-        parts = [_result_of(call) for call in call_all(read, partitions, timeout_ms)]
-        return ShareRead(
-            [share for part in parts for share in part.shares],
-            sum(part.items_read for part in parts),
-            sum(part.read_units for part in parts),
-        )
+        taking = _Taking(take)
+        read = bind(self._read_partition, plan, taking)
+        try:
+            costs = [_result_of(call) for call in call_all(read, plan.partitions, timeout_ms)]
+        finally:
+            taking.stop()
+        return ReadCost(sum(cost.items_read for cost in costs), sum(cost.read_units for cost in costs))
 
-    def _read_partition(self, metric: Metric, start_ms: int, end_ms: int, partition: int) -> ShareRead:
-        shares: list[StoredShare] = []
-        read_units = 0.0
+    def _read_partition(self, plan: ReadPlan, taking: "_Taking", partition: int) -> ReadCost:
+        items_read, read_units = 0, 0.0
         pages = self._client.get_paginator("query").paginate(
             TableName=self._name,
             # A sort key goes on behind its window's start, so every key of the window at `end` is above the bound.
             KeyConditionExpression="pk = :pk AND sk BETWEEN :start AND :end",
-            ProjectionExpression="sk, definition, groups",
+            ProjectionExpression="sk, #definition, #groups",
+            ExpressionAttributeNames={"#definition": "definition", "#groups": "groups"},  # the first is reserved
             ExpressionAttributeValues={
-                ":pk": {"S": _partition_key(metric, partition)},
-                ":start": {"S": format_instant(start_ms)},
-                ":end": {"S": format_instant(end_ms)},
+                ":pk": {"S": _partition_key(plan.metric, partition)},
+                ":start": {"S": format_instant(plan.start_ms)},
+                ":end": {"S": format_instant(plan.end_ms)},
             },
+            ConsistentRead=True,  # an answer holds all that was committed before it; a stale read might not
             ReturnConsumedCapacity="TOTAL",
         )
         for page in pages:
+            items_read += len(page["Items"])
             read_units += page.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0)
-            for item in page["Items"]:
-                window_start_ms = parse_instant(item["sk"]["S"].partition("#")[0])
-                shares.append(StoredShare(window_start_ms, self._groups_of(metric, item)))
-        return ShareRead(shares, len(shares), read_units)
+            if not taking.take_all(self._share_of(plan.metric, item) for item in page["Items"]):
+                break
+        return ReadCost(items_read, read_units)
+
+    def _share_of(self, metric: Metric, item: Mapping[str, Any]) -> StoredShare:
+        window_start_ms = parse_instant(item["sk"]["S"].partition("#")[0])
+        return StoredShare(window_start_ms, self._groups_of(metric, item))
 
     def advance(self, stream: str, shard_id: str, last: Record) -> float:
         """Note that everything up to this record is committed; a repeat of the past changes nothing.
@@ -205,6 +187,31 @@ def _write_units(answer: Mapping[str, Any]) -> float:
     return float(answer.get("ConsumedCapacity", {}).get("CapacityUnits", 0))
 
 
+class _Taking:
+    """Hands shares over, page by page, from several threads to a callable that sees one at a time."""
+
+    def __init__(self, take: Callable[[StoredShare], None]) -> None:
+        self._take = take
+        self._lock = Lock()
+        self._is_over = False
+
+    def take_all(self, shares: Iterable[StoredShare]) -> bool:
+        """Hand these over; False when no more are wanted. An error ends it for every thread."""
+        with self._lock:
+            try:
+                for share in shares if not self._is_over else ():
+                    self._take(share)
+            except Exception:
+                self._is_over = True
+                raise
+            return not self._is_over
+
+    def stop(self) -> None:
+        """Hand nothing over any more; what is being handed over is waited for."""
+        with self._lock:
+            self._is_over = True
+
+
 def _partition_key(metric: Metric, partition: int) -> str:
     return f"{metric.name}#{format_duration(metric.window_ms)}#{partition}"
 
@@ -213,7 +220,7 @@ def _progress_key(stream: str) -> str:
     return f"progress#{stream}"
 
 
-def _result_of(call: "Future[ShareRead]") -> ShareRead:
+def _result_of(call: "Future[ReadCost]") -> ReadCost:
     if call.cancelled() or not call.done():
         raise TransientError("out of time")
     try:

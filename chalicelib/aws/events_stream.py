@@ -3,20 +3,12 @@
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
-from msgspec import Struct
 
 from chalicelib.errors import TransientError
+from chalicelib.query.ports import Shard
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
-
-
-class Shard(Struct, frozen=True):
-    """A shard: open while it takes records, and the shards that it came from by a split or a merge."""
-
-    shard_id: str
-    is_open: bool
-    parents: tuple[str, ...] = ()
 
 
 class EventsStream:

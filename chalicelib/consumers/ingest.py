@@ -143,9 +143,12 @@ class Fold:
 
 
 def _by_window(data: Sequence[Any], times_ms: Sequence[int], size_ms: int) -> Mapping[int, Sequence[Any]]:
+    first_ms, last_ms = window_start(min(times_ms), size_ms), window_start(max(times_ms), size_ms)
+    if first_ms == last_ms:
+        return {first_ms: data}
     rows: dict[int, list[Any]] = defaultdict(list)
-    for row, start_ms in zip(data, [window_start(time_ms, size_ms) for time_ms in times_ms], strict=True):
-        rows[start_ms].append(row)
+    for row, time_ms in zip(data, times_ms, strict=True):
+        rows[time_ms - time_ms % size_ms].append(row)  # `window_start`, without a call for each event
     return rows
 
 

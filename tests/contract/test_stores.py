@@ -1,0 +1,168 @@
+"""What ingest relies on in its stores: the fakes in memory, moto in process and MiniStack all have to hold it.
+
+Not to be had from the emulators, and so unproved here: real throttling, and DynamoDB's behaviour across partitions.
+"""
+
+import gzip
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+
+import boto3
+import orjson
+import pytest
+from moto import mock_aws
+
+from chalicelib.aggregates.partial import Partial, PartialKey
+from chalicelib.aws.aggregates_table import AggregatesTable
+from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
+from chalicelib.consumers.ports import Committed, Conflict, Failed, PartialPut
+from chalicelib.records.rejection import Reason, Refusal, Rejected
+from localstage import aws
+from ops import resources
+from tests.builders import CATALOG, DAY_MS, NOON_MS, SHARD, STREAM, record
+from tests.fakes import MemoryAggregates, MemoryDeadLetters
+
+PLENTY_MS = 30_000
+stages = count()
+
+
+@pytest.fixture(params=["memory", "moto", "ministack"])
+def stage(request):
+    """Clients of an empty stage, by service; None for the fakes."""
+    if request.param == "memory":
+        yield None
+        return
+    name = f"contract{next(stages)}"
+    if request.param == "moto":
+        with mock_aws():
+            dynamodb, s3 = (boto3.client(service) for service in ("dynamodb", "s3"))
+            keys = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
+            dynamodb.create_table(
+                TableName=f"highwater-{name}-aggregates",
+                BillingMode="PAY_PER_REQUEST",
+                KeySchema=keys,
+                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "sk")],
+            )
+            s3.create_bucket(Bucket=f"highwater-{name}-dead-letters")
+            yield name, dynamodb, s3
+    else:
+        endpoint_url = request.getfixturevalue("endpoint_url")
+        resources.ensure(name, endpoint_url=endpoint_url, session=aws.session(), shards=1)
+        yield name, aws.client("dynamodb", endpoint_url), aws.client("s3", endpoint_url)
+
+
+@pytest.fixture
+def partials(stage):
+    if stage is None:
+        return MemoryAggregates()
+    return AggregatesTable(stage[1], f"highwater-{stage[0]}-aggregates", CATALOG, DAY_MS)
+
+
+@pytest.fixture
+def dead_letters(stage):
+    return MemoryDeadLetters() if stage is None else DeadLettersBucket(stage[2], f"highwater-{stage[0]}-dead-letters")
+
+
+KEY = PartialKey("customers", 3, NOON_MS, f"{STREAM}/{SHARD}")
+FIRST = Partial("00190", 1, {("ada",): (2, 5)})
+SECOND = Partial("0021", 2, {("ada",): (3, 7), ("grace",): (1, 1)})
+
+
+def put(store, *puts):
+    return store.put_partials([PartialPut(*each) for each in puts], PLENTY_MS)
+
+
+def test_the_first_put_of_a_partial_lands_and_tells_its_cost(partials):
+    (outcome,) = put(partials, (KEY, None, FIRST))
+    assert isinstance(outcome, Committed)
+    assert outcome.write_units >= 1
+
+
+def test_a_put_built_on_what_stands_replaces_it(partials):
+    put(partials, (KEY, None, FIRST))
+    assert isinstance(put(partials, (KEY, FIRST.checkpoint, SECOND))[0], Committed)
+    assert put(partials, (KEY, None, FIRST)) == [Conflict(SECOND)]
+
+
+@pytest.mark.parametrize("built_on", [None, "0018", "0022"])
+def test_a_put_built_on_anything_else_gets_what_stands_instead(partials, built_on):
+    put(partials, (KEY, None, FIRST))
+    assert put(partials, (KEY, built_on, SECOND)) == [Conflict(FIRST)]
+    assert put(partials, (KEY, None, SECOND)) == [Conflict(FIRST)]
+
+
+def test_a_put_built_on_what_is_gone_says_that_nothing_stands(partials):
+    assert put(partials, (KEY, "0019", SECOND)) == [Conflict(None)]
+
+
+def test_outcomes_come_in_the_order_of_the_puts(partials):
+    keys = [KEY._replace(window_start_ms=NOON_MS + minute * 60_000) for minute in range(40)]
+    put(partials, *((key, None, FIRST) for key in keys[::2]))
+    outcomes = put(partials, *((key, None, SECOND) for key in keys))
+    assert [isinstance(outcome, Conflict) for outcome in outcomes] == [True, False] * 20
+
+
+def test_of_two_writers_at_once_one_wins(partials):
+    if isinstance(partials, MemoryAggregates):
+        pytest.skip("the fake is for one thread")
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(lambda _: put(partials, (KEY, None, FIRST))[0], range(8)))
+    assert sum(isinstance(outcome, Committed) for outcome in outcomes) == 1
+    assert sum(outcome == Conflict(FIRST) for outcome in outcomes) == 7
+
+
+def test_out_of_time_nothing_is_claimed(partials):
+    outcomes = partials.put_partials([PartialPut(KEY, None, FIRST)] * 1, 0)
+    assert outcomes == [Failed("out of time")]
+
+
+def test_progress_never_goes_back(partials):
+    for sequence_number in (9, 10, 9):
+        partials.advance(STREAM, SHARD, record(b"", sequence_number, arrived_at_ms=NOON_MS + sequence_number))
+    if isinstance(partials, MemoryAggregates):
+        assert partials.progress == {(STREAM, SHARD): ("00210", "10", NOON_MS + 10)}
+    else:
+        (progress,) = partials.read_progress(STREAM)
+        assert (progress.shard_id, progress.sequence_number, progress.arrived_at_ms) == (SHARD, "10", NOON_MS + 10)
+
+
+def test_the_service_gets_its_sequence_number_back_as_it_came(partials):
+    padded = "000000017954687768670000019505"
+    partials.advance(STREAM, SHARD, record(b"", padded))
+    known = partials.progress[STREAM, SHARD][1] if isinstance(partials, MemoryAggregates) else None
+    assert (known or partials.read_progress(STREAM)[0].sequence_number) == padded
+
+
+REJECTED = [
+    Rejected(Refusal(Reason.INVALID, "amount is wrong"), "ada", 4, b"\x00\xff payload"),
+    Rejected(Refusal(Reason.MALFORMED, "not JSON"), "grace", None, b"{"),
+]
+
+
+def test_dead_letters_are_kept_whole_and_a_repeat_overwrites(stage, dead_letters):
+    rejected = {0: (record(b"a", 7), REJECTED), 1: (record(b"b", 8), REJECTED[:1])}
+    for _ in range(2):
+        assert dead_letters.put_dead_letters(STREAM, SHARD, rejected, PLENTY_MS) == set()
+    if stage is None:
+        assert dead_letters.objects == {(STREAM, SHARD, "7"): REJECTED, (STREAM, SHARD, "8"): REJECTED[:1]}
+        return
+    name, _, s3 = stage
+    bucket = f"highwater-{name}-dead-letters"
+    keys = [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]]
+    assert keys == [f"dead-letters/{STREAM}/2026-11-24/{SHARD}/{number}.jsonl.gz" for number in (7, 8)]
+    lines = gzip.decompress(s3.get_object(Bucket=bucket, Key=keys[0])["Body"].read()).splitlines()
+    assert orjson.loads(lines[0]) == {
+        "reason": "invalid",
+        "error": "amount is wrong",
+        "stream": STREAM,
+        "shard_id": SHARD,
+        "sequence_number": "7",
+        "sub_sequence_number": 4,
+        "partition_key": "ada",
+        "arrived_at": "2026-11-24T12:00:00Z",
+        "data": "AP8gcGF5bG9hZA==",
+    }
+
+
+def test_dead_letters_that_could_not_be_stored_in_time_are_named(dead_letters):
+    assert dead_letters.put_dead_letters(STREAM, SHARD, {3: (record(b""), REJECTED)}, 0) == {3}

@@ -1,0 +1,92 @@
+"""The functions as Lambda calls them: `app.ingest(event, context)`, with AWS by moto in process."""
+
+import io
+import logging
+
+import boto3
+import orjson
+import pytest
+from moto import mock_aws
+
+import app
+from chalicelib import telemetry, wiring
+from chalicelib.aws import clients
+from tests.builders import SHARD, aggregated, json_line, lambda_event, order
+
+STREAM = "highwater-test-events"
+SECRET = "a-payload-that-must-not-be-logged"
+
+
+class Context:
+    function_name = "ingest"
+    function_version = "$LATEST"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:ingest"
+    aws_request_id = "11111111-2222-3333-4444-555555555555"
+
+    def get_remaining_time_in_millis(self):
+        return 60_000
+
+
+def forget():
+    """Make the next call a cold start."""
+    for made_once in (wiring._ingest, wiring.aggregates_table, clients.dynamodb, clients.s3, clients._session):
+        made_once.cache_clear()
+
+
+@pytest.fixture
+def stage():
+    with mock_aws():
+        boto3.client("dynamodb").create_table(
+            TableName="highwater-test-aggregates",
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "sk")],
+        )
+        boto3.client("s3").create_bucket(Bucket="highwater-test-dead-letters")
+        forget()
+        yield
+        forget()
+
+
+@pytest.fixture
+def output(capsys):
+    """What the handler printed, logs and metrics, parsed: a function of no arguments."""
+    log = io.StringIO()  # the logger itself prints to the stdout that stood when it was made
+    handler = logging.StreamHandler(log)
+    handler.setFormatter(telemetry.logger.registered_formatter)
+    telemetry.logger.addHandler(handler)
+    yield lambda: [orjson.loads(line) for line in (capsys.readouterr().out + log.getvalue()).splitlines()]
+    telemetry.logger._logger.removeHandler(handler)
+
+
+def test_a_batch_is_counted_and_its_numbers_are_published_without_any_payload(stage, output):
+    poison = orjson.dumps({"type": SECRET, "data": SECRET})
+    batch = lambda_event([json_line(order(1, user_id=SECRET)), poison, aggregated(json_line(order(2, amount=-1)))])
+    assert app.ingest(batch, Context()) == {"batchItemFailures": []}
+    table = wiring.aggregates_table()
+    assert [progress.sequence_number for progress in table.read_progress(STREAM)] == ["3"]
+
+    lines = output()
+    assert SECRET not in str(lines)
+    (log,) = [line for line in lines if line.get("message") == "batch committed"]
+    assert (log["shard_id"], log["records"], log["events"]) == (SHARD, 3, 1)
+    assert log["function_request_id"] == Context.aws_request_id
+    emf = [line for line in lines if "_aws" in line]
+    (numbers,) = [line for line in emf if "Batches" in line]
+    assert (numbers["Records"], numbers["Events"], numbers["Rebases"], numbers["FailedBatches"]) == ([3], [1], [0], [0])
+    assert numbers["CommitTime"][0] > 0
+    by_reason = {line["reason"]: line["DeadLetters"] for line in emf if "reason" in line}
+    assert by_reason == {"unknown type": [1.0], "invalid": [1.0]}
+    assert {metric["Namespace"] for line in emf for metric in line["_aws"]["CloudWatchMetrics"]} == {"Highwater"}
+
+
+def test_a_batch_that_cannot_be_committed_is_checkpointed_and_says_so_without_any_payload(stage, output):
+    boto3.client("dynamodb").delete_table(TableName="highwater-test-aggregates")
+    batch = lambda_event([json_line(order(1, user_id=SECRET))])
+    assert app.ingest(batch, Context()) == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    lines = output()
+    assert SECRET not in str(lines)
+    (log,) = [line for line in lines if line.get("message") == "batch committed in part"]
+    assert (log["level"], log["failed_sequence_number"]) == ("ERROR", "1")
+    assert log["errors"] == {"ResourceNotFoundException": 2}

@@ -1,0 +1,68 @@
+"""The packaged template: what Chalice makes of app.py, merged with .chalice/resources.yaml.
+
+Chalice would install every requirement for the zip, which says nothing of the template; so a copy of the project with
+no requirements is packaged.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from cfnlint.api import lint
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module", params=["dev", "prod"])
+def template_text(request, tmp_path_factory):
+    copy = tmp_path_factory.mktemp("project")
+    for name in ("app.py", "chalicelib", ".chalice"):
+        copied = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy
+        copied(PROJECT / name, copy / name)
+    (copy / "requirements.txt").touch()
+    command = ["package", "--stage", request.param, "--merge-template", ".chalice/resources.yaml"]
+    subprocess.run(
+        [Path(sys.executable).with_name("chalice"), *command, "--template-format", "yaml", "out"],
+        cwd=copy,
+        check=True,
+        capture_output=True,
+        env={"PATH": "", "AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": str(copy)},
+    )
+    return (copy / "out" / "sam.yaml").read_text()
+
+
+@pytest.fixture(scope="module")
+def resources(template_text):
+    return yaml.safe_load(template_text)["Resources"]
+
+
+def test_cfn_lint_finds_nothing(template_text):
+    assert not lint(template_text)
+
+
+def test_the_ingest_mapping_keeps_counts_exact(resources):
+    mapping = resources["Ingest"]["Properties"]["Events"]["IngestKinesisEventSource"]["Properties"]
+    assert mapping["ParallelizationFactor"] == 1
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["BisectBatchOnFunctionError"] is True
+    assert (mapping["MaximumRetryAttempts"], mapping["MaximumRecordAgeInSeconds"]) == (-1, -1)
+    assert mapping["DestinationConfig"]["OnFailure"]["Type"] == "S3"
+    assert mapping["StartingPosition"] == "TRIM_HORIZON"
+
+
+def test_handlers_are_attributes_of_app(resources):
+    functions = {name: r for name, r in resources.items() if r["Type"] == "AWS::Serverless::Function"}
+    assert functions["Ingest"]["Properties"]["Handler"] == "app.ingest"
+    assert functions["APIHandler"]["Properties"]["Handler"] == "app.app"
+
+
+def test_tables_keep_and_expire_what_they_should(resources):
+    table = resources["AggregatesTable"]["Properties"]
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert [key["AttributeName"] for key in table["KeySchema"]] == ["pk", "sk"]
+    for name in ("AggregatesTable", "OrdersTable", "DeadLettersBucket"):
+        assert resources[name]["DeletionPolicy"] == "Retain"
