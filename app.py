@@ -5,9 +5,9 @@ the application's middleware is then skipped in Lambda. Consumers take the raw e
 own record classes drop the shard.
 """
 
-from typing import Any
+from typing import Any, cast
 
-from chalice.app import Chalice, ConvertToMiddleware, KinesisEvent
+from chalice.app import Chalice, ConvertToMiddleware, KinesisEvent, Request, Response
 
 from chalicelib import telemetry, wiring
 
@@ -24,3 +24,28 @@ app.register_middleware(ConvertToMiddleware(telemetry.metrics.log_metrics))
 )
 def ingest(event: KinesisEvent) -> dict[str, Any]:
     return wiring.ingest(event.to_dict(), event.context)
+
+
+@app.route("/v1/metrics")
+def metrics() -> Response:
+    return wiring.answer(lambda query: query.list_metrics())
+
+
+@app.route("/v1/metrics/{metric}")
+def metric(metric: str) -> Response:
+    return wiring.answer(lambda query: query.describe_metric(metric))
+
+
+@app.route("/v1/metrics/{metric}/windows")
+def windows(metric: str) -> Response:
+    return wiring.windows(metric, cast("Request", app.current_request), app.lambda_context)
+
+
+@app.route("/v1/stream")
+def stream() -> Response:
+    return wiring.answer(lambda query: query.stream())
+
+
+@app.route("/v1/health")
+def health() -> Response:
+    return wiring.answer(lambda query: query.health())

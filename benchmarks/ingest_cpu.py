@@ -3,10 +3,10 @@
     python -m benchmarks.ingest_cpu
 
 Both sides take the same Lambda events: KPL aggregates of 200 orders, 10 000 orders a batch. The yardstick is what
-`aws_kinesis_agg.deaggregator.iter_deaggregate_records`, `base64` and `orjson.loads` cost and no more: it neither checks,
-validates nor counts. Highwater's side is the whole handler with both shipped metrics (typed validation, folding,
-absorbing, encoding the items), with a client that answers at once in the place of AWS. CPU time of the process, all
-threads; rounds are interleaved, since the machine is shared; the ratio of the medians is the result.
+`aws_kinesis_agg.deaggregator.iter_deaggregate_records`, `base64` and `orjson.loads` cost and no more: it neither
+checks, validates nor counts. Highwater's side is the whole handler with both shipped metrics (typed validation,
+folding, absorbing, encoding the items), with a client that answers at once in the place of AWS. CPU time of the
+process, all threads; rounds are interleaved, since the machine is shared; the ratio of the medians is the result.
 """
 
 import argparse
@@ -38,6 +38,7 @@ class InstantClient:
     """Answers every call at once and keeps nothing."""
 
     def put_item(self, **_: Any) -> dict[str, Any]:
+        """DynamoDB's PutItem, which always succeeds."""
         return {}
 
 

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.orders import aggregated, lambda_event, orders
 from benchmarks.ingest_cpu import DAY_MS, EVENTS_PER_AGGREGATE
+from benchmarks.orders import aggregated, lambda_event, orders
 from chalicelib import definitions
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.aws.aggregates_table import AggregatesTable
@@ -57,14 +57,21 @@ def main() -> None:
         **{metric.name: (metric,) for metric in definitions.METRICS},
         "all shipped metrics": definitions.METRICS,
     }
-    table = Table("events a batch", *by_metric, "one item an event", title="write units a million events, one shard")
+    table = Table(
+        "events a batch",
+        *by_metric,
+        "one item an event (by definition)",
+        title="write units a million events, one shard",
+    )
     with tempfile.TemporaryDirectory() as scratch, Emulator(0, Path(scratch) / "aws.log") as emulator:
         for events_per_batch in track(options.events_per_batch, "measuring", transient=True):
             row = [
-                f"{write_units_per_million(emulator.endpoint_url, metrics, events_per_batch, f'b{events_per_batch}-{n}'):,.0f}"
-                for n, metrics in enumerate(by_metric.values())
+                write_units_per_million(
+                    emulator.endpoint_url, metrics, events_per_batch, f"b{events_per_batch}-{number}"
+                )
+                for number, metrics in enumerate(by_metric.values())
             ]
-            table.add_row(f"{events_per_batch:,}", *row, "1,000,000")
+            table.add_row(f"{events_per_batch:,}", *(f"{units:,.0f}" for units in row), "1,000,000")
     Console().print(table)
 
 

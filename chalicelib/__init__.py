@@ -1,0 +1,1 @@
+"""Highwater: exact windowed aggregates of a stream. Start reading at app.py and docs/architecture.md."""

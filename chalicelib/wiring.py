@@ -1,16 +1,21 @@
 """Joins the parts: settings, stores and use cases, each made once a container and only when first asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
+
+from chalice.app import Request, Response
 
 from chalicelib import definitions, telemetry
 from chalicelib.aggregates.metric import Catalog
 from chalicelib.aws import clients
 from chalicelib.aws.aggregates_table import AggregatesTable
 from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
+from chalicelib.aws.events_stream import EventsStream
 from chalicelib.consumers.ingest import Ingest
+from chalicelib.query.endpoints import Query
+from chalicelib.query.http import HttpAnswer, settle
 from chalicelib.records.decode import Decoder, EventType
 from chalicelib.settings import Settings, read_settings
 
@@ -59,3 +64,31 @@ def ingest(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     report = _ingest()(event, context.get_remaining_time_in_millis)
     telemetry.publish_ingest(report, commit_ms=(perf_counter() - started) * 1000)
     return report.response
+
+
+@cache
+def _query() -> Query:
+    return Query(
+        catalog(),
+        stage=settings().stage,
+        stream=settings().events_stream,
+        lateness_ms=settings().lateness_ms,
+        shares=aggregates_table(),
+        progress=aggregates_table(),
+        shards=EventsStream(clients.kinesis(), settings().events_stream),
+        clock_ms=lambda: int(time() * 1000),
+    )
+
+
+def answer(ask: Callable[[Query], HttpAnswer]) -> Response:
+    """Ask, and hand the answer to Chalice; an error of the asker's or of the moment is a problem+json answer."""
+    settled = settle(lambda: ask(_query()))
+    return Response(settled.body, dict(settled.headers), settled.status)
+
+
+def windows(metric: str, request: Request, context: Any) -> Response:
+    """Answer `/v1/metrics/{metric}/windows`."""
+    given = request.query_params
+    parameters = {name: given.getlist(name) for name in given} if given else {}
+    accept = request.headers.get("accept")
+    return answer(lambda query: query.windows(metric, parameters, accept, context.get_remaining_time_in_millis))

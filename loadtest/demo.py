@@ -32,6 +32,7 @@ from localstage.stage import LocalStage
 EXACT, DIFFERENT, NOT_STARTED = 0, 1, 2
 WAIT_SECONDS_MAX = 300
 SHARDS = 4
+BATCH_RECORDS = 250  # small, so that there are batches enough to deliver some of them twice
 REDELIVER = 0.02
 LATENESS = "36500d"  # these orders are decades late
 GZIP_EVERY = 10  # among the orders that are not aggregated
@@ -135,11 +136,11 @@ def encoding_of(purchase: Purchase) -> Encoding:
 
 
 def send(purchases: Sequence[Purchase], stage: LocalStage, progress: Progress) -> Receipt:
-    """Put every purchase on the stream."""
+    """Put every purchase on the stream, in the order in which they were made."""
     bar = progress.add_task("sent", total=len(purchases))
     kinesis = aws.client("kinesis", stage.endpoint_url)
     with Producer(kinesis, f"highwater-{stage.stage}-events") as producer:
-        for purchase in purchases:
+        for purchase in sorted(purchases, key=lambda purchase: purchase.date):
             producer.put(cdnow.order_placed(purchase), encoding_of(purchase))
             progress.advance(bar)
         return producer.flush()
@@ -199,7 +200,13 @@ def run(purchases: Sequence[Purchase], console: Console) -> int:
     wanted = expected(purchases)
     months = list(wanted.by_month)
     with LocalStage(
-        "demo", shards=SHARDS, aws_port=0, api_port=0, settings={"LATENESS": LATENESS}, redeliver=REDELIVER
+        "demo",
+        shards=SHARDS,
+        aws_port=0,
+        api_port=0,
+        settings={"LATENESS": LATENESS},
+        redeliver=REDELIVER,
+        mapping={"batch_size": BATCH_RECORDS},
     ) as stage:
         console.print(f"A local stage of {SHARDS} shards runs: AWS at {stage.endpoint_url}, the API at {stage.api_url}")
         api = Api(stage.api_url)

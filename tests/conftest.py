@@ -3,6 +3,12 @@
 import os
 
 import pytest
+from hypothesis import settings
+
+from localstage.emulator import Emulator
+
+settings.register_profile("default", deadline=None)  # these machines are shared; a slow example is no bug
+settings.load_profile("default")
 
 os.environ |= {
     "STAGE": "test",
@@ -15,7 +21,5 @@ os.environ |= {
 @pytest.fixture(scope="session")
 def endpoint_url(tmp_path_factory):
     """An emulated AWS (MiniStack) on a free loopback port, one for the whole run."""
-    from localstage.emulator import Emulator
-
     with Emulator(0, tmp_path_factory.mktemp("aws") / "aws.log") as emulator:
         yield emulator.endpoint_url

@@ -4,6 +4,7 @@ Where they differ from AWS: they never throttle or time out unless a test says s
 """
 
 from collections.abc import Callable
+from threading import RLock
 
 from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.consumers.ports import Committed, Conflict, Failed
@@ -21,6 +22,7 @@ class MemoryAggregates:
         self.partials: dict[PartialKey, Partial] = {}
         self.progress: dict[tuple[str, str], tuple[str, str, int]] = {}
         self.puts = 0
+        self.lock = RLock()
         self.before_put: Callable = lambda put: None
         self.after_put: Callable = lambda put: None
         self.refuse_progress = False
@@ -29,6 +31,10 @@ class MemoryAggregates:
         return [self._put(put) if timeout_ms else Failed("out of time") for put in puts]
 
     def _put(self, put):
+        with self.lock:
+            return self._put_alone(put)
+
+    def _put_alone(self, put):
         if error := self.before_put(put):
             return Failed(error)
         self.puts += 1

@@ -21,7 +21,7 @@ State = int | Decimal
 
 
 class Accumulator(Struct, frozen=True):
-    """One mergeable state of a group: kind is `count`, `sum`, `min` or `max`; field is what it looks at, if anything."""
+    """One mergeable state of a group: kind is `count`, `sum`, `min` or `max`; field, if any, what it looks at."""
 
     kind: str
     field: str | None = None

@@ -18,6 +18,7 @@ from chalicelib.aggregates.metric import Catalog, GroupKey, Metric
 from chalicelib.aggregates.partial import Partial, PartialKey, States, decode_groups, encode_groups
 from chalicelib.aggregates.windows import format_duration, format_instant, parse_instant
 from chalicelib.aws.concurrent import call_all
+from chalicelib.aws.failures import name_of, transient_errors
 from chalicelib.consumers.ports import Committed, Conflict, Failed, PartialPut, PutOutcome
 from chalicelib.errors import DefinitionChangedError, TransientError
 from chalicelib.query.ports import ReadCost, ReadPlan, ShardProgress, StoredShare
@@ -26,7 +27,6 @@ from chalicelib.records.batch import Record
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-CONDITION_FAILED = "ConditionalCheckFailedException"
 NOTHING_STANDS = "attribute_not_exists(pk)"  # lets through: the first put of a partial
 BUILT_ON_THIS_CHECKPOINT = "checkpoint = :base"  # lets through: nobody has put since the base was read
 NOT_AHEAD = "attribute_not_exists(pk) OR checkpoint < :new"  # lets through: progress forward; refuses a late repeat
@@ -64,13 +64,11 @@ class AggregatesTable:
                 ReturnConsumedCapacity="TOTAL",
                 **condition,
             )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != CONDITION_FAILED:
-                return Failed(_name_of(error))
-            standing: Any = error.response.get("Item")
+        except self._client.exceptions.ConditionalCheckFailedException as refused:
+            standing: Any = refused.response.get("Item")
             return Conflict(self._partial_of(self._catalog.metrics[put.key.metric], standing) if standing else None)
-        except BotoCoreError as error:
-            return Failed(_name_of(error))
+        except (ClientError, BotoCoreError) as error:
+            return Failed(name_of(error))
         return Committed(_write_units(answer))
 
     def read_shares(self, plan: ReadPlan, take: Callable[[StoredShare], None], timeout_ms: int) -> ReadCost:
@@ -121,22 +119,21 @@ class AggregatesTable:
         Raises: TransientError when it could not be stored.
         """
         try:
-            answer = self._client.put_item(
-                TableName=self._name,
-                Item={
-                    "pk": {"S": _progress_key(stream)},
-                    "sk": {"S": shard_id},
-                    "sequence_number": {"S": last.sequence_number},
-                    "checkpoint": {"S": last.position},
-                    "arrived_at_ms": {"N": str(last.arrived_at_ms)},
-                },
-                ConditionExpression=NOT_AHEAD,
-                ExpressionAttributeValues={":new": {"S": last.position}},
-                ReturnConsumedCapacity="TOTAL",
-            )
-        except (ClientError, BotoCoreError) as error:
-            if _name_of(error) != CONDITION_FAILED:
-                raise TransientError(_name_of(error)) from error
+            with transient_errors():
+                answer = self._client.put_item(
+                    TableName=self._name,
+                    Item={
+                        "pk": {"S": _progress_key(stream)},
+                        "sk": {"S": shard_id},
+                        "sequence_number": {"S": last.sequence_number},
+                        "checkpoint": {"S": last.position},
+                        "arrived_at_ms": {"N": str(last.arrived_at_ms)},
+                    },
+                    ConditionExpression=NOT_AHEAD,
+                    ExpressionAttributeValues={":new": {"S": last.position}},
+                    ReturnConsumedCapacity="TOTAL",
+                )
+        except self._client.exceptions.ConditionalCheckFailedException:
             return 0.0
         return _write_units(answer)
 
@@ -145,7 +142,7 @@ class AggregatesTable:
 
         Raises: TransientError when the read failed.
         """
-        try:
+        with transient_errors():
             pages = self._client.get_paginator("query").paginate(
                 TableName=self._name,
                 KeyConditionExpression="pk = :pk",
@@ -157,8 +154,6 @@ class AggregatesTable:
                 for page in pages
                 for item in page["Items"]
             ]
-        except (ClientError, BotoCoreError) as error:
-            raise TransientError(_name_of(error)) from error
 
     def _item_of(self, key: PartialKey, partial: Partial) -> dict[str, Any]:
         metric = self._catalog.metrics[key.metric]
@@ -199,7 +194,9 @@ class _Taking:
         """Hand these over; False when no more are wanted. An error ends it for every thread."""
         with self._lock:
             try:
-                for share in shares if not self._is_over else ():
+                for share in shares:
+                    if self._is_over:
+                        break
                     self._take(share)
             except Exception:
                 self._is_over = True
@@ -207,9 +204,10 @@ class _Taking:
             return not self._is_over
 
     def stop(self) -> None:
-        """Hand nothing over any more; what is being handed over is waited for."""
+        """Hand nothing over any more; the share that is being handed over is waited for."""
+        self._is_over = True
         with self._lock:
-            self._is_over = True
+            pass
 
 
 def _partition_key(metric: Metric, partition: int) -> str:
@@ -223,12 +221,5 @@ def _progress_key(stream: str) -> str:
 def _result_of(call: "Future[ReadCost]") -> ReadCost:
     if call.cancelled() or not call.done():
         raise TransientError("out of time")
-    try:
+    with transient_errors():
         return call.result()
-    except (ClientError, BotoCoreError) as error:
-        raise TransientError(_name_of(error)) from error
-
-
-def _name_of(error: Exception) -> str:
-    """An error's name only: its message may quote an item."""
-    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__

@@ -2,9 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from chalicelib.errors import TransientError
+from chalicelib.aws.failures import transient_errors
 from chalicelib.query.ports import Shard
 
 if TYPE_CHECKING:
@@ -12,22 +10,20 @@ if TYPE_CHECKING:
 
 
 class EventsStream:
-    """The events stream on Kinesis."""
+    """The ShardLister of the queries, on Kinesis."""
 
     def __init__(self, client: "KinesisClient", name: str) -> None:
         self._client = client
         self._name = name
 
     def list_shards(self) -> list[Shard]:
-        """List the shards that the stream still knows.
+        """List the shards that the stream still knows, closed ones too.
 
         Raises: TransientError when Kinesis did not answer.
         """
-        try:
+        with transient_errors():
             pages = self._client.get_paginator("list_shards").paginate(StreamName=self._name)
             shards = [shard for page in pages for shard in page["Shards"]]
-        except (ClientError, BotoCoreError) as error:
-            raise TransientError(type(error).__name__) from error
         return [
             Shard(
                 shard["ShardId"],

@@ -103,8 +103,6 @@ def test_outcomes_come_in_the_order_of_the_puts(partials):
 
 
 def test_of_two_writers_at_once_one_wins(partials):
-    if isinstance(partials, MemoryAggregates):
-        pytest.skip("the fake is for one thread")
     with ThreadPoolExecutor(8) as pool:
         outcomes = list(pool.map(lambda _: put(partials, (KEY, None, FIRST))[0], range(8)))
     assert sum(isinstance(outcome, Committed) for outcome in outcomes) == 1

@@ -34,5 +34,5 @@ def test_a_malformed_setting_is_refused_by_name(variable, value):
 
 
 def test_a_missing_stage_is_refused_by_name():
-    with pytest.raises(SettingError, match="^STAGE"):
+    with pytest.raises(SettingError, match=r"^STAGE"):
         read_settings({})

@@ -2,6 +2,7 @@ from collections import Counter
 from decimal import Decimal
 from fractions import Fraction
 from functools import reduce
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,7 +63,7 @@ def test_folding_equals_counting_by_hand(rows):
 @given(sales, st.lists(st.integers(0, 30)))
 def test_any_cut_of_a_batch_gives_the_same_groups_even_beyond_the_group_limit(rows, cuts):
     bounds = sorted({0, len(rows), *(min(cut, len(rows)) for cut in cuts)})
-    parts = [rows[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    parts = [rows[start:end] for start, end in pairwise(bounds)]
     for metric in (SALES, SMALL, TOTAL):
         assert absorb_all(metric, [groups_of(metric, part) for part in parts]) == absorb_all(
             metric, [groups_of(metric, rows)]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.consumers.ingest import Ingest, PartialCache
 from chalicelib.aggregates.partial import Partial, PartialKey
+from chalicelib.consumers.ingest import Ingest, PartialCache
 from chalicelib.records.rejection import Reason
 from tests.builders import CATALOG, NOON_MS, SHARD, STREAM, aggregated, json_line, lambda_event, make_decoder, order
 from tests.fakes import MemoryAggregates, MemoryDeadLetters

@@ -1,0 +1,40 @@
+"""Which of AWS's errors are the world's fault. The others are ours, and are left to raise, loudly."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.errors import TransientError
+
+SERVER_ERROR = 500
+THROTTLED = {
+    "LimitExceededException",  # Kinesis: ListShards, too often
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+}
+
+
+@contextmanager
+def transient_errors() -> Iterator[None]:
+    """Turn an unreachable, failing or throttling service into a TransientError.
+
+    Raises: TransientError, with the error's name only, for its message may quote an item; any other ClientError as is.
+    """
+    try:
+        yield
+    except BotoCoreError as error:
+        raise TransientError(name_of(error)) from error
+    except ClientError as error:
+        is_server_error = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= SERVER_ERROR
+        if is_server_error or name_of(error) in THROTTLED:
+            raise TransientError(name_of(error)) from error
+        raise
+
+
+def name_of(error: Exception) -> str:
+    """An error's name: the service's code for it, or else its class."""
+    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__

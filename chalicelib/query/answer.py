@@ -1,0 +1,138 @@
+"""From stored shares to the rows of an answer: merge, put in order, cut a page.
+
+Shares are merged into the groups of the answer as they come, so memory holds the answer's groups and not what was
+read. The order is total (no two rows are alike in it), so pages neither overlap nor skip.
+"""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from heapq import nsmallest
+from typing import Any
+
+from msgspec import Struct
+
+from chalicelib.aggregates.metric import OVERFLOW, GroupKey
+from chalicelib.aggregates.partial import States, merge_states
+from chalicelib.aggregates.windows import window_start
+from chalicelib.query.cursor import PositionValue, encode_cursor
+from chalicelib.query.errors import ParameterError
+from chalicelib.query.ports import StoredShare
+from chalicelib.query.request import DAY_MS, WINDOW_START, Order, WindowsRequest
+
+GROUPS_MAX = 200_000  # in one answer, before paging: some 100 MB
+
+RowKey = tuple[int, tuple[str | None, ...]]  # a row's window and the values of the dimensions grouped by
+Row = tuple[PositionValue, ...]  # a row's values, column by column
+Getter = Callable[[RowKey, States], PositionValue]
+
+
+class Page(Struct, frozen=True):
+    """The rows of one page, and the cursor of the next one, if there is one."""
+
+    rows: list[Row]
+    next: str | None
+
+
+class Merger:
+    """Merges shares into the groups of one answer."""
+
+    def __init__(self, request: WindowsRequest) -> None:
+        self.groups: dict[RowKey, States] = {}
+        self._request = request
+        self._places = [request.metric.by.index(dimension) for dimension in request.group_by]
+        self._conditions = [(request.metric.by.index(dimension), values) for dimension, values in request.where.items()]
+
+    def add(self, share: StoredShare) -> None:
+        """Merge one share.
+
+        Raises: ParameterError when the answer has more groups than memory is kept for.
+        """
+        start_ms = window_of(self._request, share.window_start_ms)
+        for group, states in share.groups.items():
+            if self._is_asked_for(group):
+                key = (start_ms, self._project(group))
+                standing = self.groups.get(key)
+                self.groups[key] = merge_states(self._request.metric, standing, states) if standing else states
+        if len(self.groups) > GROUPS_MAX:
+            raise ParameterError(
+                "group_by",
+                f"the answer has over {GROUPS_MAX} rows before paging; group by fewer dimensions, "
+                "narrow the range or `where`, or take a larger step",
+            )
+
+    def _is_asked_for(self, group: GroupKey) -> bool:
+        if group == OVERFLOW:
+            return not self._conditions
+        return all(group[place] in values for place, values in self._conditions)
+
+    def _project(self, group: GroupKey) -> tuple[str | None, ...]:
+        if group == OVERFLOW:
+            return (None,) * len(self._places)
+        return tuple([group[place] for place in self._places])
+
+
+def window_of(request: WindowsRequest, instant_ms: int) -> int:
+    """The start of the answer's window that holds the instant.
+
+    Why: a step that divides a day is aligned to midnight, so that answers to different ranges have the same windows;
+         another would be aligned to some midnight long ago, so it begins at the range's start. Clipped to the range.
+    """
+    if request.step_ms is None:
+        return request.start_ms
+    origin_ms = 0 if DAY_MS % request.step_ms == 0 else request.start_ms
+    return max(request.start_ms, origin_ms + window_start(instant_ms - origin_ms, request.step_ms))
+
+
+def page_of(request: WindowsRequest, groups: Mapping[RowKey, States]) -> Page:
+    """Put the groups in order and cut the page that is asked for."""
+    ordered_by = [_getter(request, order.column) for order in request.order_by]
+
+    def place(group: tuple[RowKey, States]) -> tuple[Any, ...]:
+        return sort_key(request.order_by, tuple([get(*group) for get in ordered_by]))
+
+    candidates = list(groups.items())
+    if request.after is not None:
+        edge = sort_key(request.order_by, request.after)
+        candidates = [group for group in candidates if place(group) > edge]
+    page = nsmallest(request.limit, candidates, key=place)
+    columns = [_getter(request, column.name) for column in request.columns]
+    cursor = None
+    if len(candidates) > len(page):
+        last = tuple([get(*page[-1]) for get in ordered_by])
+        cursor = encode_cursor(request.digest, request.start_ms, request.end_ms, last)
+    return Page([tuple([get(*group) for get in columns]) for group in page], cursor)
+
+
+def _getter(request: WindowsRequest, column: str) -> Getter:
+    if column == WINDOW_START:
+        return lambda key, _: key[0]
+    if column in request.group_by:
+        place = request.group_by.index(column)
+        return lambda key, _: key[1][place]
+    measure, accumulators = request.metric.measures[column], request.metric.accumulators
+    return lambda _, states: measure.finish(dict(zip(accumulators, states, strict=True)))
+
+
+def sort_key(order_by: tuple[Order, ...], values: Row) -> tuple[Any, ...]:
+    """What compares as the rows with these values are ordered: null before text, and the reverse when descending."""
+    return tuple(
+        [
+            _descending(value) if order.is_descending else _ascending(value)
+            for order, value in zip(order_by, values, strict=True)
+        ]
+    )
+
+
+def _ascending(value: PositionValue) -> Any:
+    if value is None or isinstance(value, str):
+        return () if value is None else (value,)
+    return value
+
+
+def _descending(value: PositionValue) -> Any:
+    if isinstance(value, Decimal):
+        return value.copy_negate()  # unlike `-value` it does not round
+    if isinstance(value, int):
+        return -value
+    # Of two texts the one with the higher first difference comes first, and a text before its own beginnings.
+    return (2,) if value is None else (*(-ord(character) for character in value), 1)

@@ -1,0 +1,120 @@
+"""The questions that can be asked over HTTP, each from its request to its answer.
+
+Progress is read before shares: whatever a shard has committed by then is in the shares read after it, so an answer
+never claims to be more complete than it is.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import urlencode
+
+from chalicelib.aggregates.metric import Catalog, Metric
+from chalicelib.query.answer import Merger, page_of
+from chalicelib.query.completeness import complete_until
+from chalicelib.query.describe import describe_metric, describe_stream, instant_or_null
+from chalicelib.query.errors import ParameterError, UnknownMetricError, quoted
+from chalicelib.query.formats import Answer, Statistics
+from chalicelib.query.http import HttpAnswer, json_answer, negotiate
+from chalicelib.query.plan import plan_read
+from chalicelib.query.ports import ProgressReader, ShardLister, ShareReader
+from chalicelib.query.request import parse_request
+
+READ_MS_MAX = 24_000  # API Gateway gives up on an integration after 29 s, whatever the function's own time-out is
+RESERVE_MS = 3_000  # kept back of the invocation's time to order the rows and to write them
+BODY_BYTES_MAX = 4_500_000  # Lambda answers with at most 6 MB, in which the body is JSON text once more
+
+
+class Query:
+    """The questions of this stage's analysts. Its methods raise what `http.settle` turns into problems."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        stage: str,
+        stream: str,
+        lateness_ms: int,
+        shares: ShareReader,
+        progress: ProgressReader,
+        shards: ShardLister,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self._catalog = catalog
+        self._stage = stage
+        self._stream = stream
+        self._lateness_ms = lateness_ms
+        self._shares = shares
+        self._progress = progress
+        self._shards = shards
+        self._clock_ms = clock_ms
+
+    def health(self) -> HttpAnswer:
+        """Whether requests are answered at all; nothing is read for it."""
+        return json_answer({"status": "ok", "stage": self._stage})
+
+    def list_metrics(self) -> HttpAnswer:
+        """What there is to ask for."""
+        return json_answer({"metrics": [self._describe(metric) for metric in self._catalog.metrics.values()]})
+
+    def describe_metric(self, name: str) -> HttpAnswer:
+        """One metric.
+
+        Raises: UnknownMetricError.
+        """
+        return json_answer(self._describe(self._metric(name)))
+
+    def stream(self) -> HttpAnswer:
+        """How far each shard of the events stream has been committed.
+
+        Raises: TransientError when that could not be read.
+        """
+        shards, progress = self._shards.list_shards(), self._progress.read_progress(self._stream)
+        return json_answer(describe_stream(self._stream, shards, progress, self._clock_ms()))
+
+    def windows(
+        self, name: str, parameters: Mapping[str, Sequence[str]], accept: str | None, remaining_ms: Callable[[], int]
+    ) -> HttpAnswer:
+        """The windows of a metric.
+
+        Shapes: parameters holds each query parameter's values; accept is the Accept header; remaining_ms tells what
+                is left of the invocation's time.
+        Raises: UnknownMetricError; ParameterError, NotAcceptableError among them, naming the parameter at fault;
+                TransientError when the reads failed or were not done in time; DefinitionChangedError.
+        """
+        began_ms = self._clock_ms()
+        request = parse_request(self._metric(name), parameters, began_ms)
+        form = negotiate(_first(parameters, "format"), accept)
+        shards, progress = self._shards.list_shards(), self._progress.read_progress(self._stream)
+        plan, merger = plan_read(request), Merger(request)
+        time_left_ms = min(READ_MS_MAX - (self._clock_ms() - began_ms), remaining_ms() - RESERVE_MS)
+        cost = self._shares.read_shares(plan, merger.add, max(0, time_left_ms))
+        page = page_of(request, merger.groups)
+        statistics = Statistics(self._clock_ms() - began_ms, cost.items_read, cost.read_units)
+        answer = Answer(request, page, complete_until(shards, progress), statistics)
+        body = form.write(answer)
+        if len(body.encode()) > BODY_BYTES_MAX:
+            raise ParameterError("limit", f"these {len(page.rows)} rows are over {BODY_BYTES_MAX} bytes; ask for fewer")
+        return HttpAnswer(200, {"Content-Type": form.content_type, **_headers(answer, parameters)}, body)
+
+    def _metric(self, name: str) -> Metric:
+        if name not in self._catalog.metrics:
+            known = ", ".join(self._catalog.metrics) or "none"
+            raise UnknownMetricError(f"no metric is named {quoted(name)}; there are: {known}")
+        return self._catalog.metrics[name]
+
+    def _describe(self, metric: Metric) -> dict[str, object]:
+        return describe_metric(metric, self._catalog.lateness_ms(metric.event_type, self._lateness_ms))
+
+
+def _first(parameters: Mapping[str, Sequence[str]], name: str) -> str | None:
+    return next(iter(parameters.get(name, ())), None)
+
+
+def _headers(answer: Answer, parameters: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """What CSV and NDJSON have no place for: how complete the answer is, and where its next page is."""
+    headers = {}
+    if complete := instant_or_null(answer.complete_until_ms):
+        headers["Highwater-Complete-Until"] = complete
+    if answer.page.next:
+        following = urlencode({**parameters, "cursor": answer.page.next}, doseq=True)
+        headers["Link"] = f'<?{following}>; rel="next"'
+    return headers

@@ -1,0 +1,103 @@
+"""The formats of an answer: JSON, CSV, NDJSON. Numbers are exact in all: a decimal is written digit by digit."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from chalicelib.aggregates.windows import format_duration, format_instant
+from chalicelib.query.answer import Page, Row
+from chalicelib.query.describe import instant_or_null
+from chalicelib.query.parameters import ALL
+from chalicelib.query.request import WINDOW_START, Column, WindowsRequest
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+class Statistics(Struct, frozen=True):
+    """What an answer cost."""
+
+    elapsed_ms: int
+    items_read: int
+    read_units: float
+
+
+class Answer(Struct, frozen=True):
+    """A page of the answer to a request."""
+
+    request: WindowsRequest
+    page: Page
+    complete_until_ms: int | None
+    statistics: Statistics
+
+
+class Format(Struct, frozen=True):
+    """A format: its media type, and how an answer is written in it."""
+
+    name: str
+    media_type: str
+    content_type: str
+    write: Callable[[Answer], str]
+
+
+def write_json(document: Any) -> str:
+    """Write a document as JSON."""
+    return _encoder.encode(document).decode()
+
+
+def write_answer_json(answer: Answer) -> str:
+    """Write an answer with all that is known about it."""
+    request = answer.request
+    return write_json(
+        {
+            "metric": request.metric.name,
+            "start": format_instant(request.start_ms),
+            "end": format_instant(request.end_ms),
+            "step": ALL if request.step_ms is None else format_duration(request.step_ms),
+            "complete_until": instant_or_null(answer.complete_until_ms),
+            "meta": request.columns,
+            "data": list(_objects(answer)),
+            "rows": len(answer.page.rows),
+            "next": answer.page.next,
+            "statistics": answer.statistics,
+        }
+    )
+
+
+def write_answer_ndjson(answer: Answer) -> str:
+    """Write the rows as JSON objects, one a line."""
+    return "".join([f"{write_json(row)}\n" for row in _objects(answer)])
+
+
+def write_answer_csv(answer: Answer) -> str:
+    """Write the rows as RFC 4180 has it, under a line with the columns' names; null is an empty field."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([column.name for column in answer.request.columns])
+    writer.writerows(_rows(answer))
+    return text.getvalue()
+
+
+def _objects(answer: Answer) -> Iterator[dict[str, Any]]:
+    names = [column.name for column in answer.request.columns]
+    return (dict(zip(names, row, strict=True)) for row in _rows(answer))
+
+
+def _rows(answer: Answer) -> Iterator[Sequence[Any]]:
+    return (_readable(answer.request.columns, row) for row in answer.page.rows)
+
+
+def _readable(columns: Sequence[Column], row: Row) -> Sequence[Any]:
+    return [
+        format_instant(value) if column.name == WINDOW_START and isinstance(value, int) else value
+        for column, value in zip(columns, row, strict=True)
+    ]
+
+
+JSON = Format("json", "application/json", "application/json", write_answer_json)
+CSV = Format("csv", "text/csv", "text/csv; charset=utf-8", write_answer_csv)
+NDJSON = Format("ndjson", "application/x-ndjson", "application/x-ndjson", write_answer_ndjson)
+FORMATS = (JSON, CSV, NDJSON)  # the first that fits an Accept header best is taken

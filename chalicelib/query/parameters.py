@@ -1,0 +1,95 @@
+"""The parameters of a windows request, declared once: what each is called, what it means, what it may hold.
+
+`request.py` refuses what is not declared here, and the OpenAPI document is generated from the same declarations.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+ROWS_DEFAULT = 1_000
+ROWS_MAX = 10_000
+ALL = "all"  # the step that is the whole range
+
+
+class Parameter(Struct, frozen=True):
+    """One query parameter. schema is JSON Schema of its text, as OpenAPI 3.1 takes it."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    example: str
+    is_repeatable: bool = False
+
+
+INSTANT = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
+NAMES = {"type": "string", "pattern": "^[^,]+(,[^,]+)*$"}
+
+WINDOWS_PARAMETERS = (
+    Parameter(
+        "start",
+        "The first instant of the range: RFC 3339 with an offset, or a date (its midnight in UTC). A multiple of the "
+        "metric's base window. An hour before `end` if absent.",
+        INSTANT,
+        "2026-11-23T20:00:00Z",
+    ),
+    Parameter(
+        "end",
+        "The instant up to which the range goes, itself not in it; written as `start` is. The end of the base window "
+        "that is under way if absent.",
+        INSTANT,
+        "2026-11-23T21:00:00Z",
+    ),
+    Parameter(
+        "step",
+        "The size of the answer's windows: a multiple of the metric's base window up to a day, or `all` for one row "
+        "(of each group) for the range. Windows are aligned to midnight UTC when the step divides a day, otherwise to "
+        "`start`; the first and the last are clipped to the range. The base window if absent.",
+        {"type": "string", "pattern": "^([0-9]{1,9}[smhd]|all)$"},
+        "5m",
+    ),
+    Parameter(
+        "group_by",
+        "The dimensions to tell apart, separated by commas. Totals if absent. Groups beyond the metric's group limit "
+        "are counted together in rows whose dimensions are null.",
+        NAMES,
+        "currency",
+    ),
+    Parameter(
+        "where",
+        "Only the events whose dimension has one of these values: `currency:EUR,USD`. Repeated for further "
+        r"dimensions, all of which must hold. In a value a comma, a colon and a backslash are written `\,`, `\:` and "
+        r"`\\`. Groups beyond the group limit have no values and meet no condition.",
+        {"type": "string", "pattern": r"^[^:]+:([^\\:]|\\[\\,:])*$"},
+        "currency:EUR,USD",
+        is_repeatable=True,
+    ),
+    Parameter("measures", "The measures to give, separated by commas. All if absent.", NAMES, "count,revenue"),
+    Parameter(
+        "order_by",
+        "The columns of the answer to order by, separated by commas, `-` before one for descending order. "
+        "`window_start` and the dimensions break ties, and are the order if absent; null comes first.",
+        NAMES,
+        "-revenue",
+    ),
+    Parameter(
+        "limit",
+        f"The most rows to give, {ROWS_DEFAULT} if absent.",
+        {"type": "integer", "minimum": 1, "maximum": ROWS_MAX, "default": ROWS_DEFAULT},
+        "10",
+    ),
+    Parameter(
+        "cursor",
+        "Where the page before this one ended: its `next`. It holds for the request that it came from, of which only "
+        "`limit` and `format` may change; an absent `start` or `end` stays what it was on the first page.",
+        {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"},
+        "lKhjNWQ0",
+    ),
+    Parameter(
+        "format",
+        "The format of the answer; it goes before the Accept header.",
+        {"type": "string", "enum": ["json", "csv", "ndjson"], "default": "json"},
+        "csv",
+    ),
+)
