@@ -1,0 +1,114 @@
+"""Runs a stage of Highwater on this machine until Ctrl-C: emulated AWS, functions, event source mappings, HTTP API."""
+
+import argparse
+import logging
+import shlex
+import signal
+import sys
+import threading
+from contextlib import nullcontext
+from typing import NoReturn
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.table import Table
+
+from localstage import LocalStage, StageError
+from localstage.logs import LogTail
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a stage until SIGINT or SIGTERM; return 0 then, and 2 when it cannot start."""
+    options = _parser().parse_args(arguments)
+    console = Console()
+    logging.basicConfig(
+        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
+    )
+    for stop_signal in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop_signal, _interrupt)
+    try:
+        with LocalStage(
+            options.stage,
+            shards=options.shards,
+            aws_port=options.aws_port,
+            api_port=options.api_port,
+            settings=dict(options.set),
+            redeliver=options.redeliver,
+        ) as stage:
+            _show_summary(console, stage)
+            with _log_tail(console, stage) if options.logs else nullcontext():
+                _wait_for_a_signal()
+    except KeyboardInterrupt:
+        return 0
+    except (StageError, ValueError) as error:
+        sys.stderr.write(f"localstage: {error}\n")
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m localstage", description=__doc__)
+    add = parser.add_argument
+    add("--stage", default="local", help="the stage's name (%(default)s)")
+    add("--shards", type=int, default=4, help="of the events stream (%(default)s)")
+    add(
+        "--aws-port", type=int, default=4566, help="of the emulated AWS, on 127.0.0.1; 0 takes a free one (%(default)s)"
+    )
+    add("--api-port", type=int, default=8000, help="of the HTTP API, on 127.0.0.1; 0 takes a free one (%(default)s)")
+    add("--redeliver", type=float, default=0, help="the fraction of batches delivered twice on purpose (%(default)s)")
+    add("--set", action="append", default=[], type=_setting, metavar="NAME=VALUE", help="a setting; repeatable")
+    add("--logs", action="store_true", help="show what the functions log")
+    return parser
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _wait_for_a_signal() -> None:
+    try:
+        threading.Event().wait()
+    finally:
+        # From here on it stops; a second, impatient Ctrl-C would only interrupt that.
+        for stop_signal in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(stop_signal, signal.SIG_IGN)
+
+
+def _show_summary(console: Console, stage: LocalStage) -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("API", stage.api_url)
+    table.add_row("AWS", stage.endpoint_url)
+    for mapping in stage.plan.mappings:
+        function = f"{mapping.function.handler}, up to {mapping.options.batch_size} records at once"
+        table.add_row("stream", f"{mapping.stream}, {stage.shards} shards → {function}")
+    for schedule in stage.plan.schedules:
+        table.add_row("schedule", f"{schedule.function.handler} every {schedule.seconds} s")
+    if stage.plan.unserved:
+        table.add_row("not served", ", ".join(stage.plan.unserved))
+    table.add_row("logs", str(stage.state_dir))
+    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in stage.environment.items())
+    console.print(f"\n[bold]Highwater[/bold], stage [bold]{escape(stage.stage)}[/bold], is up.\n")
+    console.print(table, soft_wrap=True)
+    console.print(f"\nexport {escape(variables)}", soft_wrap=True, highlight=False)
+    console.print("\n[dim]Ctrl-C stops it and leaves nothing running.[/dim]")
+
+
+def _log_tail(console: Console, stage: LocalStage) -> LogTail:
+    def show(function: str, line: str) -> None:
+        console.print(f"[dim]{escape(function)}[/dim] {escape(line)}", soft_wrap=True, highlight=False)
+
+    return LogTail(sorted(stage.state_dir.glob(f"*-{stage.stage}*.log")), show)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

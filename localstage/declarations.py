@@ -1,0 +1,156 @@
+"""What the application declares in `app.py`, read in a process of its own.
+
+An import of `app` reads settings, makes clients and stays for ever; the stage, and whoever embeds it, is spared that.
+
+    python -m localstage.declarations    in the project, with the functions' environment: prints them as JSON
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chalice.app import KinesisEventConfig, ScheduledEventConfig
+
+from localstage import leash
+from localstage.errors import StageError
+
+
+@dataclass(frozen=True, slots=True)
+class KinesisTrigger:
+    """`@app.on_kinesis_record`."""
+
+    name: str
+    handler: str
+    stream: str
+    batch_size: int
+    batching_window_seconds: int
+    starting_position: str
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """`@app.schedule` at a rate."""
+
+    name: str
+    handler: str
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The routes of the application: by path, the methods; and what a preflight request of the path gets."""
+
+    routes: Mapping[str, list[str]] = field(default_factory=dict)
+    preflight_headers: Mapping[str, dict[str, str]] = field(default_factory=dict)
+    binary_types: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Declarations:
+    """All of it; `unserved` names what the local stage does not serve."""
+
+    app_name: str
+    api: Api
+    kinesis: list[KinesisTrigger]
+    schedules: list[Schedule]
+    unserved: list[str]
+
+
+def read(project_dir: Path, environment: Mapping[str, str]) -> Declarations:
+    """Import the project's `app` in a process of its own.
+
+    Raises: StageError when it cannot be imported.
+    """
+    repository = str(Path(__file__).resolve().parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "localstage.declarations"],
+        cwd=project_dir,
+        env={
+            **leash.inherited_environment(),
+            **environment,
+            "PYTHONPATH": os.pathsep.join((str(project_dir), repository)),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise StageError(f"app.py cannot be imported: {done.stderr.strip().splitlines()[-1]}")
+    # The last line: what the app itself prints when it is imported comes before.
+    declared = json.loads(done.stdout.splitlines()[-1])
+    return Declarations(
+        app_name=declared["app_name"],
+        api=Api(**declared["api"]),
+        kinesis=[KinesisTrigger(**trigger) for trigger in declared["kinesis"]],
+        schedules=[Schedule(**schedule) for schedule in declared["schedules"]],
+        unserved=declared["unserved"],
+    )
+
+
+def declared_by(app: Any) -> Declarations:
+    """Read the declarations off a Chalice application."""
+    kinesis, schedules, unserved = [], [], []
+    for source in app.event_sources:
+        if isinstance(source, KinesisEventConfig):
+            kinesis.append(
+                KinesisTrigger(
+                    name=source.name,
+                    handler=source.handler_string,
+                    stream=source.stream,
+                    batch_size=source.batch_size,
+                    batching_window_seconds=source.maximum_batching_window_in_seconds,
+                    starting_position=source.starting_position,
+                )
+            )
+        elif isinstance(source, ScheduledEventConfig) and (seconds := _seconds_of_rate(source.schedule_expression)):
+            schedules.append(Schedule(source.name, source.handler_string, seconds))
+        else:
+            unserved.append(source.name)
+    with_authorizers = [
+        path for path, methods in app.routes.items() if any(entry.authorizer for entry in methods.values())
+    ]
+    unserved += [f"authorizer of {path}" for path in with_authorizers]
+    return Declarations(
+        app_name=app.app_name,
+        api=Api(
+            routes={path: sorted(methods) for path, methods in app.routes.items()},
+            preflight_headers={
+                path: headers for path, methods in app.routes.items() if (headers := _preflight_headers(methods))
+            },
+            binary_types=list(app.api.binary_types),
+        ),
+        kinesis=kinesis,
+        schedules=schedules,
+        unserved=unserved,
+    )
+
+
+def _seconds_of_rate(expression: Any) -> int | None:
+    """The seconds of `rate(1 minute)`; None for a cron expression."""
+    text = expression if isinstance(expression, str) else expression.to_string()
+    if not text.startswith("rate("):
+        return None
+    value, unit = text.removeprefix("rate(").removesuffix(")").split()
+    return int(value) * {"minute": 60, "hour": 3_600, "day": 86_400}[unit.removesuffix("s")]
+
+
+def _preflight_headers(methods: Mapping[str, Any]) -> dict[str, str]:
+    """What Chalice has API Gateway answer to OPTIONS: nothing without CORS, which a path's methods share."""
+    with_cors = [entry.cors for entry in methods.values() if entry.cors is not None]
+    if not with_cors:
+        return {}
+    return {
+        **with_cors[0].get_access_control_headers(),
+        "Access-Control-Allow-Methods": ",".join([*sorted(methods), "OPTIONS"]),
+    }
+
+
+if __name__ == "__main__":
+    from app import app as declared_app
+
+    sys.stdout.write("\n" + json.dumps(asdict(declared_by(declared_app))))

@@ -1,0 +1,99 @@
+"""Emulated AWS: MiniStack as a child process, on loopback alone, with nothing kept when it ends."""
+
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from localstage import leash
+from localstage.errors import StageError
+
+SERVICES = "cloudformation,cloudwatch,dynamodb,dynamodbstreams,events,iam,kinesis,lambda,logs,s3,sns,sqs,sts"
+START_TIMEOUT_SECONDS = 30
+STOP_TIMEOUT_SECONDS = 3
+
+
+class Emulator:
+    """MiniStack on `http://127.0.0.1:{port}` between `with` and its end; port 0 takes a free one."""
+
+    def __init__(self, port: int, log_path: Path) -> None:
+        self.port = port or free_port()
+        self.endpoint_url = f"http://127.0.0.1:{self.port}"
+        self._log_path = log_path
+
+    def __enter__(self) -> Self:
+        refuse_taken_port(self.port, "--aws-port")
+        self._log = self._log_path.open("wb", buffering=0)
+        self._process = leash.start(
+            ["ministack"],
+            cwd=self._log_path.parent,
+            environment=_environment_variables(self.port, scratch=self._log_path.parent),
+            log=self._log,
+        )
+        try:
+            self._wait_until_healthy()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):  # it waits for open connections, which nobody will use again
+            self._process.wait(STOP_TIMEOUT_SECONDS)
+        leash.kill(self._process)
+        self._log.close()
+
+    def _wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise StageError(f"the emulated AWS ended at once; {self._log_path} says why")
+            try:
+                with urllib.request.urlopen(f"{self.endpoint_url}/_ministack/health", timeout=1):  # noqa: S310 (http)
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.05)
+        raise StageError(
+            f"the emulated AWS did not answer within {START_TIMEOUT_SECONDS} s; {self._log_path} may say why"
+        )
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def refuse_taken_port(port: int, option: str) -> None:
+    """Raises StageError, naming the option that would help, when somebody listens on the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection in TIME_WAIT takes no port
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise StageError(f"port {port} on 127.0.0.1 is taken; choose another with {option}") from None
+
+
+def _environment_variables(port: int, scratch: Path) -> dict[str, str]:
+    return {
+        **leash.inherited_environment(),
+        "BIND_HOST": "127.0.0.1",  # MiniStack's default is every interface
+        "GATEWAY_PORT": str(port),
+        "IOT_MTLS_ENABLED": "0",  # these two would listen beyond loopback
+        "SFTP_ENABLED": "0",
+        "LOG_LEVEL": "WARNING",
+        "MINISTACK_REGION": "us-east-1",
+        "SERVICES": SERVICES,
+        "TMPDIR": str(scratch),
+    }

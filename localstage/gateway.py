@@ -1,0 +1,172 @@
+"""API Gateway for one function: a request becomes the event of a REST API's proxy integration, its answer the response.
+
+What a deployed stage would answer without asking the function is answered here likewise: 403 for a route or a method
+that is not there, preflight requests of routes with CORS, 502 for a function that fails.
+"""
+
+import base64
+import socket
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import orjson
+from chalice.local import LambdaEventConverter, RouteMatcher
+
+from localstage.aws import ACCOUNT_ID
+from localstage.declarations import Api
+from localstage.runtime import Function, FunctionClosedError
+
+API_ID = "local"
+INTERNAL_ERROR = b'{"message": "Internal server error"}'
+NO_SUCH_ROUTE = b'{"message": "Missing Authentication Token"}'
+REQUEST_BYTES_MAX = 6 * 1024 * 1024  # Lambda's limit for the event; API Gateway's own is ten
+TOO_LARGE = b'{"message": "Request Too Long"}'
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An HTTP response; a header may be there more than once."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Gateway:
+    """Answers HTTP requests by way of the function that serves the API."""
+
+    def __init__(self, api: Api, function: Function, stage: str) -> None:
+        self._api = api
+        self._function = function
+        self._stage = stage
+        self._converter = LambdaEventConverter(RouteMatcher(list(api.routes)), list(api.binary_types))
+
+    def answer(self, method: str, target: str, headers: Mapping[str, list[str]], body: bytes) -> Response:
+        """Answer one request; `target` is path and query as they came, header names are in lower case."""
+        try:
+            event = self._converter.create_lambda_event(
+                method, target, {name: all_[-1] for name, all_ in headers.items()}, body
+            )
+        except ValueError:  # chalice's word for no such route
+            return _json(HTTPStatus.FORBIDDEN, NO_SUCH_ROUTE)
+        route = event["requestContext"]["resourcePath"]
+        methods = self._api.routes[route]
+        if method == "OPTIONS" and method not in methods and self._api.preflight_headers.get(route):
+            return Response(HTTPStatus.OK, tuple(self._api.preflight_headers[route].items()), b"")
+        if method not in methods:
+            return _json(HTTPStatus.FORBIDDEN, NO_SUCH_ROUTE)
+        return self._invoke(complete_event(event, headers, stage=self._stage, now_ms=int(time.time() * 1000)))
+
+    def _invoke(self, event: dict[str, Any]) -> Response:
+        encoded = orjson.dumps(event)
+        if len(encoded) > REQUEST_BYTES_MAX:
+            return _json(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
+        try:
+            answer = self._function.invoke(encoded)
+        except FunctionClosedError:
+            return _json(HTTPStatus.BAD_GATEWAY, INTERNAL_ERROR)
+        if answer.function_error:
+            return _json(HTTPStatus.BAD_GATEWAY, INTERNAL_ERROR)
+        return response_of(orjson.loads(answer.payload))
+
+
+def complete_event(
+    event: dict[str, Any], headers: Mapping[str, list[str]], *, stage: str, now_ms: int
+) -> dict[str, Any]:
+    """Add to Chalice's event, which holds what Chalice reads, what the rest of the world may read.
+
+    Source: API Gateway Developer Guide, "Input format of a Lambda function for proxy integration".
+    """
+    context = event["requestContext"]
+    route = context["resourcePath"]
+    query = event["multiValueQueryStringParameters"]
+    body = event["body"]
+    return {
+        **event,
+        "resource": route,
+        "path": context["path"],
+        "httpMethod": context["httpMethod"],
+        "multiValueHeaders": dict(headers),
+        "queryStringParameters": {name: values[-1] for name, values in query.items()} if query else None,
+        # The matcher also keeps what routes captured that matched half-way only.
+        "pathParameters": {name: value for name, value in event["pathParameters"].items() if f"{{{name}}}" in route}
+        or None,
+        "body": (body.decode("utf-8", "replace") if isinstance(body, bytes) else body) or None,
+        "isBase64Encoded": event.get("isBase64Encoded", False),
+        "requestContext": {
+            **context,
+            "accountId": ACCOUNT_ID,
+            "apiId": API_ID,
+            "protocol": "HTTP/1.1",
+            "requestId": str(uuid.uuid4()),
+            "requestTimeEpoch": now_ms,
+            "stage": stage,
+        },
+    }
+
+
+def response_of(answer: Any) -> Response:
+    """Turn the function's answer into the response; one that is not of the proxy integration's form is a 502."""
+    try:
+        body = answer.get("body") or ""
+        headers = [(name, str(value)) for name, value in (answer.get("headers") or {}).items()]
+        headers += [
+            (name, str(value)) for name, values in (answer.get("multiValueHeaders") or {}).items() for value in values
+        ]
+        content = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
+        return Response(int(answer["statusCode"]), tuple(headers), content)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return _json(HTTPStatus.BAD_GATEWAY, INTERNAL_ERROR)
+
+
+class GatewayServer(ThreadingHTTPServer):
+    """Serves a gateway on a loopback port; the port is taken at once, and served from `gateway` on.
+
+    Raises: OSError when the port is taken.
+    """
+
+    gateway: Gateway
+    request_queue_size = 128
+
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _GatewayHandler)
+
+    def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> None:
+        """Say nothing: what ends here is a client that went away."""
+
+
+class _GatewayHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "localstage"
+    sys_version = ""
+    wbufsize = -1  # head and body in one segment
+    server: GatewayServer
+
+    def _handle(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers: dict[str, list[str]] = {}
+        for name, value in self.headers.items():
+            headers.setdefault(name.lower(), []).append(value)
+        response = self.server.gateway.answer(self.command, self.path, headers, body)
+        self.send_response(response.status)
+        for name, value in response.headers:
+            if name.lower() != "content-length":
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(response.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(response.body)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _handle  # noqa: N815 (http.server's names)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Say nothing: the function logs what it serves."""
+
+
+def _json(status: HTTPStatus, body: bytes) -> Response:
+    return Response(status, (("Content-Type", "application/json"), ("x-amzn-RequestId", str(uuid.uuid4()))), body)

@@ -1,0 +1,107 @@
+"""A Kinesis stream as the source of a mapping, and Lambda's form of its records."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from localstage.aws import REGION, client_that_decodes_nothing
+from localstage.source import EncodedRecord, Shard
+
+TRIM_HORIZON = "TRIM_HORIZON"
+
+
+def lambda_record(record: dict[str, Any], *, shard_id: str, stream_arn: str, role_arn: str) -> dict[str, Any]:
+    """Turn a record of GetRecords into the one that a function gets.
+
+    Shapes: record, with `Data` in base64 and `ApproximateArrivalTimestamp` in seconds, as they are on the wire.
+    Source: AWS Lambda Developer Guide, "Using Lambda to process records from Amazon Kinesis Data Streams".
+    """
+    return {
+        "kinesis": {
+            "kinesisSchemaVersion": "1.0",
+            "partitionKey": record["PartitionKey"],
+            "sequenceNumber": record["SequenceNumber"],
+            "data": record["Data"],
+            "approximateArrivalTimestamp": record["ApproximateArrivalTimestamp"],
+        },
+        "eventSource": "aws:kinesis",
+        "eventVersion": "1.0",
+        "eventID": f"{shard_id}:{record['SequenceNumber']}",
+        "eventName": "aws:kinesis:record",
+        "invokeIdentityArn": role_arn,
+        "awsRegion": REGION,
+        "eventSourceARN": stream_arn,
+    }
+
+
+class KinesisSource:
+    """One stream, read by GetRecords."""
+
+    batch_info = "KinesisBatchInfo"
+
+    def __init__(self, endpoint_url: str, stream: str, starting_position: str, role_arn: str) -> None:
+        self._client = client_that_decodes_nothing("kinesis", endpoint_url)
+        self._starting_position = starting_position
+        self._role_arn = role_arn
+        self.arn: str = self._client.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["StreamARN"]
+
+    def shards(self) -> list[Shard]:
+        """All that the stream lists, open and closed."""
+        pages = self._client.get_paginator("list_shards").paginate(StreamARN=self.arn)
+        return [
+            Shard(
+                shard["ShardId"],
+                frozenset(shard[key] for key in ("ParentShardId", "AdjacentParentShardId") if key in shard),
+            )
+            for page in pages
+            for shard in page["Shards"]
+        ]
+
+    def open(self, shard: Shard) -> "KinesisReader":
+        """Read a shard from the mapping's starting position; one that came of a reshard from its beginning."""
+        position = TRIM_HORIZON if shard.parent_ids else self._starting_position
+        return KinesisReader(self._client, self.arn, shard.shard_id, position, self._role_arn)
+
+
+class KinesisReader:
+    """Reads one shard once, from its beginning to its end."""
+
+    def __init__(self, client: Any, stream_arn: str, shard_id: str, position: str, role_arn: str) -> None:
+        self._client = client
+        self._stream_arn = stream_arn
+        self._shard_id = shard_id
+        self._role_arn = role_arn
+        self._position = {"ShardIteratorType": position}
+        self._iterator: str | None = None
+
+    def read(self, limit: int) -> Sequence[EncodedRecord] | None:
+        """Return the next records, `limit` at most, none when there are none yet; None when the shard has ended."""
+        try:
+            if self._iterator is None:
+                self._iterator = self._client.get_shard_iterator(
+                    StreamARN=self._stream_arn, ShardId=self._shard_id, **self._position
+                )["ShardIterator"]
+            page = self._client.get_records(ShardIterator=self._iterator, Limit=limit)
+        except self._client.exceptions.ExpiredIteratorException:
+            self._iterator = None  # the shard was blocked for more than five minutes
+            return ()
+        except self._client.exceptions.ResourceNotFoundException:
+            return None  # MiniStack drops a shard that is split or merged
+        records = page["Records"]
+        if records:
+            self._position = {
+                "ShardIteratorType": "AFTER_SEQUENCE_NUMBER",
+                "StartingSequenceNumber": records[-1]["SequenceNumber"],
+            }
+        self._iterator = page.get("NextShardIterator")
+        if self._iterator is None and not records:
+            return None
+        return [self._encode(record) for record in records]
+
+    def _encode(self, record: dict[str, Any]) -> EncodedRecord:
+        event_record = lambda_record(
+            record, shard_id=self._shard_id, stream_arn=self._stream_arn, role_arn=self._role_arn
+        )
+        arrived_ms = round(record["ApproximateArrivalTimestamp"] * 1000)
+        return EncodedRecord(record["SequenceNumber"], arrived_ms, orjson.dumps(event_record))

@@ -1,0 +1,143 @@
+"""What a stage runs, as plain data: each function and each mapping, from the app, its Chalice config and the template.
+
+Nothing is declared here: an option that Chalice has an argument for comes from `app.py`, one that it has a config entry
+for from `.chalice/config.json`, the rest from the amendments in the template, which win, as they do in a package.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from chalice.config import Config
+from chalice.utils import to_cfn_resource_name
+
+from localstage.aws import ACCOUNT_ID, REGION
+from localstage.declarations import Api, Declarations, KinesisTrigger
+from localstage.errors import StageError
+from localstage.mapping import FOR_EVER, MappingOptions
+from localstage.runtime import FunctionSpec
+from ops.template import Template, amendment
+
+CONFIG_PATH = Path(".chalice") / "config.json"
+API_HANDLER = "api_handler"  # Chalice's own name for the function that serves the routes
+API_CONCURRENCY = 4
+
+
+@dataclass(frozen=True, slots=True)
+class MappingPlan:
+    """One event source mapping: `function` is invoked with what `stream` holds."""
+
+    function: FunctionSpec
+    stream: str
+    starting_position: str
+    role_arn: str
+    options: MappingOptions
+    destination_arn: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulePlan:
+    """`function` is invoked every `seconds`."""
+
+    function: FunctionSpec
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """All that runs between the start and the end of a stage, the emulated AWS apart."""
+
+    api: Api
+    api_function: FunctionSpec
+    mappings: list[MappingPlan]
+    schedules: list[SchedulePlan]
+    unserved: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Plans a stage.
+
+    Shapes: template, its intrinsic values resolved; environment, what each function gets whatever its config says;
+            mapping, fields of MappingOptions that replace what is declared.
+    """
+
+    project_dir: Path
+    stage: str
+    template: Template
+    environment: Mapping[str, str]
+    mapping: Mapping[str, Any]
+
+    def app_environment(self) -> dict[str, str]:
+        """The variables that every function gets."""
+        return {**self._config(API_HANDLER).environment_variables, **self.environment}
+
+    def plan(self, declarations: Declarations) -> StagePlan:
+        """Raises: StageError for a mapping with a parallelization factor, which would break the order of a shard."""
+        app = declarations.app_name
+        return StagePlan(
+            api=declarations.api,
+            api_function=self._function(app, API_HANDLER, "app.app", API_CONCURRENCY),
+            mappings=[self._mapping(app, trigger) for trigger in declarations.kinesis],
+            schedules=[
+                SchedulePlan(self._function(app, schedule.name, schedule.handler, concurrency=1), schedule.seconds)
+                for schedule in declarations.schedules
+            ],
+            unserved=declarations.unserved,
+        )
+
+    def _function(self, app: str, name: str, handler: str, concurrency: int) -> FunctionSpec:
+        config = self._config(name)
+        amended = amendment(self.template, "APIHandler" if name == API_HANDLER else to_cfn_resource_name(name))
+        variables = amended.get("Environment", {}).get("Variables", {})
+        full_name = f"{app}-{self.stage}" if name == API_HANDLER else f"{app}-{self.stage}-{name}"
+        return FunctionSpec(
+            name=full_name,
+            handler=handler,
+            arn=f"arn:aws:lambda:{REGION}:{ACCOUNT_ID}:function:{full_name}",
+            project_dir=self.project_dir,
+            environment={
+                **config.environment_variables,
+                # One that is still an intrinsic function refers to what only a deployment has.
+                **{variable: str(value) for variable, value in variables.items() if not isinstance(value, dict)},
+                **self.environment,
+            },
+            timeout_seconds=amended.get("Timeout", config.lambda_timeout or 60),
+            memory_mb=amended.get("MemorySize", config.lambda_memory_size or 128),
+            concurrency=concurrency,
+        )
+
+    def _mapping(self, app: str, trigger: KinesisTrigger) -> MappingPlan:
+        event = to_cfn_resource_name(f"{trigger.name}-kinesis-event-source")
+        events = amendment(self.template, to_cfn_resource_name(trigger.name)).get("Events", {})
+        amended = events.get(event, {}).get("Properties", {})
+        if amended.get("ParallelizationFactor", 1) != 1:
+            raise StageError(f"{trigger.name}: a ParallelizationFactor other than 1 breaks the order of a shard")
+        options = MappingOptions(
+            batch_size=trigger.batch_size,
+            batching_window_ms=trigger.batching_window_seconds * 1000,
+            bisect_batch_on_function_error=amended.get("BisectBatchOnFunctionError", False),
+            report_batch_item_failures="ReportBatchItemFailures" in amended.get("FunctionResponseTypes", []),
+            maximum_retry_attempts=amended.get("MaximumRetryAttempts", FOR_EVER),
+            maximum_record_age_ms=_milliseconds(amended.get("MaximumRecordAgeInSeconds", FOR_EVER)),
+        )
+        # One invocation a shard is all that a mapping ever has under way; the mapping sees to that, not this number.
+        function = self._function(app, trigger.name, trigger.handler, concurrency=1_000)
+        return MappingPlan(
+            function=function,
+            stream=trigger.stream,
+            starting_position=trigger.starting_position,
+            role_arn=f"arn:aws:iam::{ACCOUNT_ID}:role/{function.name}",
+            options=replace(options, **self.mapping),
+            destination_arn=amended.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination"),
+        )
+
+    def _config(self, function: str) -> Config:
+        config: dict[str, Any] = json.loads((self.project_dir / CONFIG_PATH).read_text())
+        return Config(chalice_stage=self.stage, function_name=function, config_from_disk=config)
+
+
+def _milliseconds(seconds: int) -> int:
+    return FOR_EVER if seconds == FOR_EVER else seconds * 1000

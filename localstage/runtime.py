@@ -1,0 +1,299 @@
+"""A Lambda function in processes of its own, so that a time-out or a crash is a real one.
+
+Each execution environment is one process, AWS's own runtime interface client (`awslambdaric`) around the handler, and
+the Lambda Runtime API that this client talks to, on a loopback port of its own: whoever asks there is that process.
+Why a process and not a thread: docs/decisions/0002-local-lambda-runtime.md.
+
+Source: AWS Lambda Developer Guide, "Using the Lambda runtime API".
+"""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import IO, Any
+
+import orjson
+
+from localstage import leash
+
+INIT_TIMEOUT_SECONDS = 60  # Lambda gives 10 on a machine of its own; here every function starts at once on this one
+RESPONSE_BYTES_MAX = 6_291_556  # Lambda's limit for the answer of a synchronous invocation
+INVOCATION = "/2018-06-01/runtime/invocation/"
+NEXT = INVOCATION + "next"
+INIT_ERROR = "/2018-06-01/runtime/init/error"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an invocation came to: the function's JSON; or, of a `function_error`, Lambda's JSON that describes it."""
+
+    payload: bytes
+    request_id: str
+    function_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSpec:
+    """One function as Lambda would be told of it."""
+
+    name: str
+    handler: str
+    arn: str
+    project_dir: Path
+    environment: Mapping[str, str]
+    timeout_seconds: int = 60
+    memory_mb: int = 128
+    concurrency: int = 4
+
+
+class FunctionClosedError(Exception):
+    """The stage is stopping: nothing is known of this invocation, and nothing may be concluded from it."""
+
+
+class Function:
+    """Invokes one function in environments created on demand, up to its concurrency, and used again while warm."""
+
+    def __init__(self, spec: FunctionSpec, log_path: Path) -> None:
+        self.spec = spec
+        self.log_path = log_path
+        self._log = log_path.open("ab", buffering=0)
+        self._log.truncate(0)  # a log is of one run
+        self._free = threading.Semaphore(spec.concurrency)
+        self._warm: list[_Environment] = []  # the last one used comes first: fewer are needed
+        self._all: set[_Environment] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def invoke(self, event: bytes) -> Answer:
+        """Run the function on one event (JSON); waits while as many invocations as its concurrency are under way.
+
+        Raises: FunctionClosedError when the function is closed meanwhile.
+        """
+        with self._free:
+            environment = self._take()
+            answer = environment.invoke(event)
+            self._give_back(environment)
+        if self._closed:
+            raise FunctionClosedError(self.spec.name)
+        return answer
+
+    def close(self) -> None:
+        """Kill every environment; an invocation under way ends with FunctionClosedError."""
+        with self._lock:
+            self._closed = True
+            environments = list(self._all)
+        for environment in environments:
+            environment.kill()
+        self._log.close()
+
+    def _take(self) -> "_Environment":
+        with self._lock:
+            if self._closed:
+                raise FunctionClosedError(self.spec.name)
+            while self._warm:
+                environment = self._warm.pop()
+                if environment.is_alive:
+                    return environment
+                environment.kill()  # it ended by itself while idle
+                self._all.discard(environment)
+            environment = _Environment(self.spec, self._log)
+            self._all.add(environment)
+            return environment
+
+    def _give_back(self, environment: "_Environment") -> None:
+        with self._lock:
+            if environment.is_alive:
+                self._warm.append(environment)
+            else:
+                self._all.discard(environment)
+
+
+@dataclass(frozen=True, slots=True)
+class _Invocation:
+    request_id: str
+    event: bytes
+    deadline_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The process has asked for an invocation: it is initialised, and done with the one before."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Exited:
+    """The process has ended."""
+
+
+_Report = Answer | _Asked | _Exited
+
+
+class _Environment:
+    """One process and its Runtime API: one invocation at a time, until the first that fails the process."""
+
+    def __init__(self, spec: FunctionSpec, log: IO[bytes]) -> None:
+        self.spec = spec
+        self.is_alive = True
+        self.invocations: SimpleQueue[_Invocation | None] = SimpleQueue()
+        self.reports: SimpleQueue[_Report] = SimpleQueue()
+        self._api = _RuntimeApi(self)
+        self._process = leash.start(
+            ["awslambdaric", spec.handler],
+            cwd=spec.project_dir,
+            environment=_environment_variables(spec, self._api.server_port),
+            log=log,
+        )
+        threading.Thread(
+            target=self._api.serve_forever, args=(0.1,), name=f"{spec.name}-runtime-api", daemon=True
+        ).start()
+        threading.Thread(target=self._watch, name=f"{spec.name}-watch", daemon=True).start()
+
+    def invoke(self, event: bytes) -> Answer:
+        """Run one invocation to its end, whatever that is."""
+        request_id = str(uuid.uuid4())
+        report = self._next_report(INIT_TIMEOUT_SECONDS)
+        if isinstance(report, _Asked):
+            # The function's time begins here: initialisation is not counted, as on Lambda.
+            deadline_ms = int((time.time() + self.spec.timeout_seconds) * 1000)
+            self.invocations.put(_Invocation(request_id, event, deadline_ms))
+            report = self._next_report(self.spec.timeout_seconds)
+            if isinstance(report, Answer):
+                return report
+        self.kill()
+        if isinstance(report, Answer):  # the error of its initialisation, by which the process has ended itself
+            return report
+        if isinstance(report, _Exited):
+            return _failure(
+                request_id, "Runtime.ExitError", f"Runtime exited with error: {_how_it_ended(self._process)}"
+            )
+        return _failure(request_id, "Sandbox.Timedout", f"Task timed out after {self.spec.timeout_seconds:.2f} seconds")
+
+    def kill(self) -> None:
+        """End the process and its Runtime API; to do so again does nothing."""
+        self.is_alive = False
+        leash.kill(self._process)
+        self.invocations.put(None)  # for the thread that waits for one on the process's behalf
+        self._api.shutdown()
+        self._api.server_close()
+
+    def _next_report(self, timeout_seconds: float) -> _Report | None:
+        try:
+            return self.reports.get(timeout=timeout_seconds)
+        except Empty:
+            return None
+
+    def _watch(self) -> None:
+        self._process.wait()
+        self.is_alive = False
+        self.reports.put(_Exited())
+
+
+class _RuntimeApi(ThreadingHTTPServer):
+    """The Lambda Runtime API of one environment."""
+
+    def __init__(self, environment: _Environment) -> None:
+        self.environment = environment
+        super().__init__(("127.0.0.1", 0), _RuntimeApiHandler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a process that is killed resets its connections, and its end is reported by `_Exited`."""
+
+
+class _RuntimeApiHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one segment: in two, Nagle's algorithm holds the second back for 40 ms
+    server: _RuntimeApi
+
+    def do_GET(self) -> None:
+        if self.path != NEXT:
+            self._reply(HTTPStatus.NOT_FOUND)
+            return
+        environment = self.server.environment
+        environment.reports.put(_Asked())
+        invocation = environment.invocations.get()
+        if invocation is None:
+            self.close_connection = True
+            return
+        self._reply(
+            HTTPStatus.OK,
+            invocation.event,
+            {
+                "Content-Type": "application/json",
+                "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
+                "Lambda-Runtime-Deadline-Ms": str(invocation.deadline_ms),
+                "Lambda-Runtime-Invoked-Function-Arn": environment.spec.arn,
+                "Lambda-Runtime-Trace-Id": f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0",
+            },
+        )
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path == INIT_ERROR:
+            answer = Answer(body, request_id="", function_error=True)
+        else:
+            request_id, _, kind = self.path.removeprefix(INVOCATION).partition("/")
+            answer = Answer(body, request_id, function_error=kind == "error")
+            if len(body) > RESPONSE_BYTES_MAX:
+                answer = _failure(
+                    request_id,
+                    "Function.ResponseSizeTooLarge",
+                    f"Response payload size exceeded maximum allowed payload size ({RESPONSE_BYTES_MAX} bytes).",
+                )
+        self.server.environment.reports.put(answer)
+        self._reply(HTTPStatus.ACCEPTED)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Say nothing: these requests are between the stage and its own processes."""
+
+    def _reply(self, status: HTTPStatus, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
+        self.send_response_only(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _environment_variables(spec: FunctionSpec, runtime_api_port: int) -> dict[str, str]:
+    """Those that Lambda sets, around those of the function.
+
+    Source: AWS Lambda Developer Guide, "Defined runtime environment variables".
+    """
+    return {
+        **leash.inherited_environment(),
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "PYTHONUNBUFFERED": "1",
+        **spec.environment,
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_mb),
+        "AWS_LAMBDA_FUNCTION_NAME": spec.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{spec.name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": f"{time.strftime('%Y/%m/%d')}/[$LATEST]{uuid.uuid4().hex}",
+        "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{runtime_api_port}",
+        "LAMBDA_TASK_ROOT": str(spec.project_dir),
+        "_HANDLER": spec.handler,
+    }
+
+
+def _failure(request_id: str, error_type: str, message: str) -> Answer:
+    payload = orjson.dumps(
+        {"errorMessage": f"RequestId: {request_id} Error: {message}", "errorType": error_type, "stackTrace": []}
+    )
+    return Answer(payload, request_id, function_error=True)
+
+
+def _how_it_ended(process: subprocess.Popen[bytes]) -> str:
+    status = process.wait()
+    return f"signal: {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"

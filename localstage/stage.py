@@ -1,0 +1,152 @@
+"""The whole system on one machine: emulated AWS, the functions in processes, their event source mappings, and HTTP."""
+
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from localstage import declarations
+from localstage.aws import environment_variables, session
+from localstage.destination import Destination
+from localstage.emulator import Emulator, free_port
+from localstage.errors import StageError
+from localstage.gateway import Gateway, GatewayServer
+from localstage.kinesis import KinesisSource
+from localstage.plan import MappingPlan, Planner, StagePlan
+from localstage.poller import EventSourceMapping
+from localstage.redelivery import Redelivery
+from localstage.runtime import Function, FunctionSpec
+from localstage.schedule import ScheduleRule
+from ops import resources
+from ops.template import intrinsic_values, load, resolved
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+
+
+class LocalStage:
+    """A stage that runs between `with` and its end, and leaves nothing running.
+
+    Shapes:  shards, of the events stream; ports on 127.0.0.1, 0 for a free one; settings, environment variables for the
+             functions; redeliver, the fraction of batches delivered a second time on purpose; mapping, fields of
+             `MappingOptions` that replace what is declared, for every mapping.
+    Raises:  StageError, on entry, when it cannot start: one line that says why.
+    """
+
+    def __init__(
+        self,
+        stage: str = "local",
+        *,
+        shards: int = 4,
+        aws_port: int = 4566,
+        api_port: int = 8000,
+        settings: Mapping[str, str] | None = None,
+        redeliver: float = 0,
+        mapping: Mapping[str, Any] | None = None,
+        project_dir: Path = PROJECT_DIR,
+        state_dir: Path | None = None,
+    ) -> None:
+        self.stage = stage
+        self.shards = shards
+        self.api_port = api_port or free_port()
+        self.api_url = f"http://127.0.0.1:{self.api_port}"
+        self.project_dir = project_dir.resolve()
+        self.state_dir = state_dir or self.project_dir / ".localstage"
+        self._redelivery = Redelivery(redeliver)
+        self._settings = dict(settings or {})
+        self._mapping = dict(mapping or {})
+        self._emulator = Emulator(aws_port, self.state_dir / "aws.log")
+        self._running = ExitStack()
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where the emulated AWS is."""
+        return self._emulator.endpoint_url
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables that a client, or a function, of this stage needs."""
+        return {**environment_variables(self.endpoint_url), "STAGE": self.stage, **self._settings}
+
+    @property
+    def redelivered_batches(self) -> int:
+        """How many batches have been delivered a second time on purpose so far."""
+        return self._redelivery.count
+
+    def __enter__(self) -> Self:
+        self.state_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            self._start()
+        except BaseException:
+            self._running.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running.close()
+
+    def _start(self) -> None:
+        server = self._take_api_port()
+        self._running.enter_context(self._emulator)
+        template = self._create_resources()
+        planner = Planner(self.project_dir, self.stage, template, self.environment, self._mapping)
+        self.plan: StagePlan = planner.plan(declarations.read(self.project_dir, planner.app_environment()))
+        for mapping in self.plan.mappings:
+            self._run_mapping(mapping)
+        for schedule in self.plan.schedules:
+            function = self._function(schedule.function)
+            self._run(ScheduleRule(function, schedule.seconds), function)
+        api_function = self._function(self.plan.api_function)
+        self._running.callback(api_function.close)
+        server.gateway = Gateway(self.plan.api, api_function, self.stage)
+        threading.Thread(target=server.serve_forever, args=(0.1,), name="gateway", daemon=True).start()
+        self._running.callback(server.shutdown)
+
+    def _take_api_port(self) -> GatewayServer:
+        try:
+            server = GatewayServer(self.api_port)
+        except OSError:
+            raise StageError(f"port {self.api_port} on 127.0.0.1 is taken; choose another with --api-port") from None
+        self._running.callback(server.server_close)
+        return server
+
+    def _create_resources(self) -> dict[str, Any]:
+        """Create the stage's resources; return the template with what only they could tell in its place."""
+        template = load(self.project_dir)
+        try:
+            there = resources.ensure(
+                self.stage,
+                endpoint_url=self.endpoint_url,
+                session=session(),
+                shards=self.shards,
+                template=template,
+                outputs=intrinsic_values(template),
+            )
+        except resources.ResourcesError as error:
+            raise StageError(str(error)) from error
+        with_values: dict[str, Any] = resolved(template, there.outputs)
+        return with_values
+
+    def _run_mapping(self, plan: MappingPlan) -> None:
+        function = self._function(plan.function)
+        mapping = EventSourceMapping(
+            source=KinesisSource(self.endpoint_url, plan.stream, plan.starting_position, plan.role_arn),
+            function=function,
+            options=plan.options,
+            destination=Destination(plan.destination_arn, self.endpoint_url) if plan.destination_arn else None,
+            redelivery=self._redelivery,
+        )
+        self._run(mapping, function)
+
+    def _function(self, spec: FunctionSpec) -> Function:
+        return Function(spec, self.state_dir / f"{spec.name}.log")
+
+    def _run(self, thread: EventSourceMapping | ScheduleRule, function: Function) -> None:
+        """Start a thread that invokes a function. At the end it invokes no more, the function ends, then the thread."""
+        thread.start()
+        self._running.callback(thread.join)
+        self._running.callback(function.close)
+        self._running.callback(thread.stop)

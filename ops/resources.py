@@ -1,0 +1,211 @@
+"""Creates a stage's resources from the one template that declares them, as often as one likes.
+
+CloudFormation does the work, on AWS and on an emulator alike; what an emulator's forgets is set afterwards.
+"""
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import orjson
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.table import Table
+
+from ops.template import Template, load, standalone
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+POLL_SECONDS_FIRST = 0.05  # an emulator is done at once
+POLL_SECONDS_MAX = 5.0
+NOTHING_TO_UPDATE = "No updates are to be performed"
+# A stack in one of these can only be deleted. Its creation was rolled back, so that nothing that worked is lost.
+NEVER_CREATED = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"}
+DONE = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
+
+
+class ResourcesError(Exception):
+    """The stage's resources cannot be had; the text is one line for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageResources:
+    """What there is once `ensure` has returned: by logical id the type and the physical id; and the stack's outputs."""
+
+    stack: str
+    types: Mapping[str, str]
+    physical_ids: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+def ensure(
+    stage: str,
+    *,
+    endpoint_url: str | None = None,
+    session: boto3.Session | None = None,
+    shards: int | None = None,
+    template: Template | None = None,
+    outputs: Mapping[str, Any] | None = None,
+    progress: Callable[[str], None] = lambda _status: None,
+) -> StageResources:
+    """Create or update the stack `highwater-{stage}-resources`, wait for it, and set what an emulator forgets.
+
+    Shapes:  session, the environment's own if none; shards, of the events stream, the template's default if none;
+             template, the project's own if none; outputs, further ones by name, as the template would have them;
+             progress hears each status of the stack.
+    Raises:  ResourcesError for a stage name that the template does not allow, and for a stack that fails, with why.
+    Why:     carrying it out twice equals once, and a stack whose creation failed is created anew.
+    """
+    template = standalone(template if template is not None else load(PROJECT_DIR))
+    template["Outputs"] |= {name: {"Value": value} for name, value in (outputs or {}).items()}
+    values = _parameter_values(
+        template, {"Stage": stage} | ({} if shards is None else {"EventsShardCount": str(shards)})
+    )
+    session = session or boto3.Session()
+    cloudformation = session.client("cloudformation", endpoint_url=endpoint_url)
+    stack = f"highwater-{stage}-resources"
+    wait = _Waiter(cloudformation, stack, progress)
+
+    status = wait.until_settled()
+    if status in NEVER_CREATED:
+        cloudformation.delete_stack(StackName=stack)
+        status = wait.until_settled()
+    body = {
+        "StackName": stack,
+        "TemplateBody": orjson.dumps(template, option=orjson.OPT_INDENT_2).decode(),
+        "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in values.items()],
+    }
+    is_changing = True
+    if status is None:
+        # A table that is retained when its stack goes must not stand in the way of the next attempt to create it.
+        cloudformation.create_stack(**body, RetainExceptOnCreate=True)
+    else:
+        is_changing = _update(cloudformation, body)
+    status = wait.until_settled()
+    if is_changing and status not in DONE:
+        raise ResourcesError(f"stack {stack} ended as {status}: {_first_failure(cloudformation, stack)}")
+
+    described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    summaries = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
+    resources = [summary for page in summaries for summary in page["StackResourceSummaries"]]
+    there = StageResources(
+        stack=stack,
+        types={resource["LogicalResourceId"]: resource["ResourceType"] for resource in resources},
+        physical_ids={resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources},
+        outputs={output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])},
+    )
+    _ensure_time_to_live(session.client("dynamodb", endpoint_url=endpoint_url), template, there)
+    return there
+
+
+def _parameter_values(template: Template, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Check the values against the template here: an emulator does not, and CloudFormation's own message is long."""
+    declared = template["Parameters"]
+    values = {name: value for name, value in wanted.items() if name in declared}
+    for name, value in values.items():
+        allowed = declared[name].get("AllowedPattern", ".*")
+        if not re.fullmatch(allowed, value):
+            raise ResourcesError(f"{name.lower()} {value!r} is not allowed: it has to match {allowed}")
+    return values
+
+
+def _update(cloudformation: Any, body: Mapping[str, Any]) -> bool:
+    """Return whether there was anything to update."""
+    try:
+        cloudformation.update_stack(**body)
+    except ClientError as error:
+        if NOTHING_TO_UPDATE not in str(error):
+            raise
+        return False
+    return True
+
+
+class _Waiter:
+    """Polls one stack; boto3's own waiters poll every 30 seconds, which is long for an emulator."""
+
+    def __init__(self, cloudformation: Any, stack: str, progress: Callable[[str], None]) -> None:
+        self._cloudformation = cloudformation
+        self._stack = stack
+        self._progress = progress
+
+    def until_settled(self) -> str | None:
+        """Return the stack's status once nothing is in progress; None when there is no stack."""
+        pause_seconds = POLL_SECONDS_FIRST
+        while True:
+            status = self._status()
+            if status is None or not status.endswith("_IN_PROGRESS"):
+                return status
+            self._progress(status)
+            time.sleep(pause_seconds)
+            pause_seconds = min(pause_seconds * 2, POLL_SECONDS_MAX)
+
+    def _status(self) -> str | None:
+        try:
+            status: str = self._cloudformation.describe_stacks(StackName=self._stack)["Stacks"][0]["StackStatus"]
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return None
+            raise
+        return None if status == "DELETE_COMPLETE" else status
+
+
+def _first_failure(cloudformation: Any, stack: str) -> str:
+    events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
+    failures = [
+        event for event in events if event["ResourceStatus"].endswith("_FAILED") and event.get("ResourceStatusReason")
+    ]
+    if not failures:
+        return "it gives no reason"
+    first = min(failures, key=lambda event: event["Timestamp"])
+    return f"{first['LogicalResourceId']}: {first['ResourceStatusReason']}"
+
+
+def _ensure_time_to_live(dynamodb: Any, template: Template, there: StageResources) -> None:
+    for logical_id, resource in template["Resources"].items():
+        specification = resource.get("Properties", {}).get("TimeToLiveSpecification")
+        table = there.physical_ids.get(logical_id)
+        if not specification or not table:
+            continue
+        status = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]["TimeToLiveStatus"]
+        if status not in ("ENABLED", "ENABLING"):
+            dynamodb.update_time_to_live(TableName=table, TimeToLiveSpecification=specification)
+
+
+def _show(console: Console, there: StageResources) -> None:
+    table = Table("resource", "type", "name", box=None, header_style="bold")
+    for logical_id, physical_id in sorted(there.physical_ids.items()):
+        name = physical_id.rsplit(":", 1)[-1]  # a topic's physical id is its ARN
+        table.add_row(logical_id, there.types[logical_id].removeprefix("AWS::"), name)
+    console.print(table)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return 0, or 2 when the resources cannot be had."""
+    parser = argparse.ArgumentParser(prog="python -m ops.resources", description=__doc__)
+    parser.add_argument("--stage", required=True, help="the stage whose resources are created or updated")
+    parser.add_argument("--endpoint-url", help="an AWS-compatible endpoint; by default botocore's own choice")
+    parser.add_argument("--shards", type=int, help="of the events stream; by default the template's own number")
+    options = parser.parse_args(arguments)
+    console = Console()
+    try:
+        with console.status(f"stage {options.stage}") as status:
+            there = ensure(
+                options.stage,
+                endpoint_url=options.endpoint_url,
+                shards=options.shards,
+                progress=lambda text: status.update(f"stage {options.stage}: {text}"),
+            )
+    except (ResourcesError, FileNotFoundError, BotoCoreError, ClientError) as error:
+        sys.stderr.write(f"ops.resources: {error}\n")
+        return 2
+    _show(console, there)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

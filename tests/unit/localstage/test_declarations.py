@@ -1,0 +1,66 @@
+"""What is read off a Chalice application."""
+
+from typing import Any
+
+from chalice.app import Chalice, CORSConfig, Cron, Rate
+
+from localstage.declarations import KinesisTrigger, Schedule, declared_by
+
+app = Chalice(app_name="sample")
+
+
+@app.on_kinesis_record(
+    stream="events", batch_size=500, maximum_batching_window_in_seconds=2, starting_position="LATEST"
+)
+def ingest(event: Any) -> None: ...
+
+
+@app.schedule(Rate(5, unit=Rate.MINUTES))
+def tick(event: Any) -> None: ...
+
+
+@app.schedule(Cron(0, 3, "*", "*", "?", "*"))
+def at_night(event: Any) -> None: ...
+
+
+@app.on_dynamodb_record(stream_arn="arn:aws:dynamodb:us-east-1:0:table/t/stream/s")
+def rollup(event: Any) -> None: ...
+
+
+@app.route("/plain", methods=["GET", "POST"])
+def plain() -> None: ...
+
+
+@app.route("/shared", methods=["GET"], cors=CORSConfig(allow_origin="https://example.org", max_age=60))
+def shared() -> None: ...
+
+
+declared = declared_by(app)
+
+
+def test_streams_are_read_with_their_options() -> None:
+    assert declared.kinesis == [KinesisTrigger("ingest", "app.ingest", "events", 500, 2, "LATEST")]
+
+
+def test_schedules_at_a_rate_are_read_in_seconds() -> None:
+    assert declared.schedules == [Schedule("tick", "app.tick", 300)]
+
+
+def test_triggers_that_are_not_served_are_named() -> None:
+    assert sorted(declared.unserved) == ["at_night", "rollup"]
+
+
+def test_routes_are_read_with_their_methods() -> None:
+    assert declared.api.routes == {"/plain": ["GET", "POST"], "/shared": ["GET"]}
+    assert "application/octet-stream" in declared.api.binary_types
+
+
+def test_a_preflight_request_gets_what_the_route_allows() -> None:
+    assert declared.api.preflight_headers == {
+        "/shared": {
+            "Access-Control-Allow-Origin": "https://example.org",
+            "Access-Control-Allow-Headers": "Authorization,Content-Type,X-Amz-Date,X-Amz-Security-Token,X-Api-Key",
+            "Access-Control-Max-Age": "60",
+            "Access-Control-Allow-Methods": "GET,OPTIONS",
+        }
+    }

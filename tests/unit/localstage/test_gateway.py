@@ -1,0 +1,67 @@
+"""From a request to the event of a proxy integration, and from its answer to the response."""
+
+import base64
+from typing import Any
+
+import pytest
+from chalice.local import LambdaEventConverter, RouteMatcher
+
+from localstage.gateway import Response, complete_event, response_of
+
+ROUTES = ["/v1/{metric}/windows", "/v1/{other}/shards"]
+
+
+def event_of(target: str, body: bytes = b"", headers: dict[str, list[str]] | None = None) -> dict[str, Any]:
+    headers = headers or {}
+    converter = LambdaEventConverter(RouteMatcher(ROUTES), ["application/gzip"])
+    event = converter.create_lambda_event("GET", target, {name: values[-1] for name, values in headers.items()}, body)
+    return complete_event(event, headers, stage="local", now_ms=1_000)
+
+
+def test_an_event_names_its_route_and_its_place() -> None:
+    event = event_of("/v1/orders/windows?step=1m")
+    assert (event["resource"], event["path"], event["httpMethod"]) == (ROUTES[0], "/v1/orders/windows", "GET")
+    assert event["requestContext"]["stage"] == "local"
+    assert event["requestContext"]["requestTimeEpoch"] == 1_000
+
+
+def test_path_parameters_are_those_of_the_route_alone() -> None:
+    assert event_of("/v1/orders/shards")["pathParameters"] == {"other": "orders"}
+
+
+def test_a_query_is_there_in_both_forms_and_none_is_null() -> None:
+    event = event_of("/v1/orders/windows?where=a&where=b&empty=")
+    assert event["multiValueQueryStringParameters"] == {"where": ["a", "b"], "empty": [""]}
+    assert event["queryStringParameters"] == {"where": "b", "empty": ""}
+    assert event_of("/v1/orders/windows")["queryStringParameters"] is None
+    assert event_of("/v1/orders/windows")["multiValueQueryStringParameters"] is None
+
+
+def test_headers_are_there_in_both_forms() -> None:
+    event = event_of("/v1/orders/windows", headers={"accept": ["text/csv", "application/json"]})
+    assert event["headers"] == {"accept": "application/json"}
+    assert event["multiValueHeaders"] == {"accept": ["text/csv", "application/json"]}
+
+
+def test_text_is_passed_as_text_and_a_binary_type_in_base64() -> None:
+    text = event_of("/v1/orders/windows", body="é".encode())
+    assert (text["body"], text["isBase64Encoded"]) == ("é", False)
+    binary = event_of("/v1/orders/windows", body=b"\x1f\x8b", headers={"content-type": ["application/gzip"]})
+    assert (base64.b64decode(binary["body"]), binary["isBase64Encoded"]) == (b"\x1f\x8b", True)
+    assert event_of("/v1/orders/windows")["body"] is None
+
+
+def test_an_answer_becomes_a_response() -> None:
+    answer = {"statusCode": 201, "headers": {"A": 1}, "multiValueHeaders": {"B": ["2", "3"]}, "body": "é"}
+    assert response_of(answer) == Response(201, (("A", "1"), ("B", "2"), ("B", "3")), "é".encode())
+
+
+def test_a_binary_answer_is_decoded() -> None:
+    assert response_of({"statusCode": 200, "body": "H4s=", "isBase64Encoded": True}).body == b"\x1f\x8b"
+
+
+@pytest.mark.parametrize(
+    "answer", [None, "text", {}, {"statusCode": "x"}, {"statusCode": 200, "body": {"not": "text"}}]
+)
+def test_an_answer_of_another_form_is_a_bad_gateway(answer: Any) -> None:
+    assert response_of(answer).status == 502

@@ -1,0 +1,103 @@
+"""What a stage runs, from the app, its config and the template."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localstage.declarations import Api, Declarations, KinesisTrigger, Schedule
+from localstage.errors import StageError
+from localstage.plan import Planner, StagePlan
+
+CONFIG = {
+    "version": "2.0",
+    "lambda_timeout": 30,
+    "environment_variables": {"LEVEL": "INFO", "STAGE": "from the config"},
+    "stages": {
+        "dev": {"lambda_functions": {"ingest": {"lambda_memory_size": 512}}, "environment_variables": {"DEV": "1"}}
+    },
+}
+DECLARATIONS = Declarations(
+    app_name="sample",
+    api=Api(routes={"/": ["GET"]}),
+    kinesis=[KinesisTrigger("ingest", "app.ingest", "events", 500, 2, "TRIM_HORIZON")],
+    schedules=[Schedule("tick", "app.tick", 60)],
+    unserved=["rollup"],
+)
+
+
+def plan(tmp_path: Path, amended: dict[str, Any], mapping: dict[str, Any] | None = None) -> StagePlan:
+    (tmp_path / ".chalice").mkdir()
+    (tmp_path / ".chalice" / "config.json").write_text(json.dumps(CONFIG))
+    template = {"Resources": {"Ingest": {"Properties": amended}}}
+    return Planner(tmp_path, "dev", template, {"STAGE": "dev"}, mapping or {}).plan(DECLARATIONS)
+
+
+def amended_mapping(**properties: Any) -> dict[str, Any]:
+    return {"Events": {"IngestKinesisEventSource": {"Properties": properties}}}
+
+
+def test_functions_are_named_and_configured_as_chalice_deploys_them(tmp_path: Path) -> None:
+    planned = plan(tmp_path, {})
+    ingest = planned.mappings[0].function
+    assert (ingest.name, ingest.handler, ingest.memory_mb, ingest.timeout_seconds) == (
+        "sample-dev-ingest",
+        "app.ingest",
+        512,
+        30,
+    )
+    assert (planned.api_function.name, planned.api_function.handler) == ("sample-dev", "app.app")
+    assert (planned.schedules[0].function.name, planned.schedules[0].seconds) == ("sample-dev-tick", 60)
+
+
+def test_the_stages_own_variables_win_over_those_of_the_config(tmp_path: Path) -> None:
+    assert plan(tmp_path, {}).api_function.environment == {"LEVEL": "INFO", "DEV": "1", "STAGE": "dev"}
+
+
+def test_amendments_win_over_the_config(tmp_path: Path) -> None:
+    variables = {"TOPIC": "arn:topic", "API": {"Ref": "RestAPI"}}
+    ingest = (
+        plan(tmp_path, {"Timeout": 5, "MemorySize": 256, "Environment": {"Variables": variables}}).mappings[0].function
+    )
+    assert (ingest.timeout_seconds, ingest.memory_mb, ingest.environment["TOPIC"]) == (5, 256, "arn:topic")
+    assert "API" not in ingest.environment, "only a deployment could tell it"
+
+
+def test_a_mapping_has_the_options_of_the_app_and_of_the_template(tmp_path: Path) -> None:
+    planned = plan(
+        tmp_path,
+        amended_mapping(
+            FunctionResponseTypes=["ReportBatchItemFailures"],
+            BisectBatchOnFunctionError=True,
+            MaximumRetryAttempts=3,
+            MaximumRecordAgeInSeconds=60,
+            DestinationConfig={"OnFailure": {"Type": "S3", "Destination": "arn:aws:s3:::b"}},
+        ),
+    )
+    (mapping,) = planned.mappings
+    assert (mapping.stream, mapping.starting_position, mapping.destination_arn) == (
+        "events",
+        "TRIM_HORIZON",
+        "arn:aws:s3:::b",
+    )
+    options = mapping.options
+    assert (options.batch_size, options.batching_window_ms) == (500, 2_000)
+    assert options.report_batch_item_failures
+    assert options.bisect_batch_on_function_error
+    assert (options.maximum_retry_attempts, options.maximum_record_age_ms) == (3, 60_000)
+
+
+def test_a_mapping_never_gives_up_unless_it_is_told_to(tmp_path: Path) -> None:
+    options = plan(tmp_path, {}).mappings[0].options
+    assert (options.maximum_retry_attempts, options.maximum_record_age_ms) == (-1, -1)
+    assert not options.report_batch_item_failures
+
+
+def test_options_can_be_replaced(tmp_path: Path) -> None:
+    assert plan(tmp_path, {}, {"batch_size": 7}).mappings[0].options.batch_size == 7
+
+
+def test_more_than_one_invocation_of_a_shard_at_once_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="ingest: a ParallelizationFactor"):
+        plan(tmp_path, amended_mapping(ParallelizationFactor=2))
