@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 export STAGE ?= local
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stage check lint format types imports bench package clean
+.PHONY: help setup demo test stage check lint format types imports simulate bench package clean
 
 help: ## Print every target with what it does
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ types: $(READY) ## Check types
 
 imports: $(READY) ## Check that imports run one way
 	$(BIN)/lint-imports
+
+simulate: $(READY) ## Run the real ingest through seeded faults: make simulate RUNS=10000
+	$(BIN)/python -m tests.simulation.simulate --runs $(or $(RUNS),2000)
 
 bench: $(READY) ## Measure: CPU of ingest, write units, items a query reads
 	$(BIN)/python -m benchmarks.ingest_cpu

@@ -3,6 +3,8 @@
 Reports come in, numbers and names go out: no payload, no key of an event ever reaches a log.
 """
 
+from http import HTTPStatus
+
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
@@ -46,3 +48,10 @@ def publish_ingest(report: IngestReport, commit_ms: float) -> None:
     else:
         failure = {"failed_sequence_number": report.failed_sequence_number, "errors": dict(report.errors)}
         logger.error("batch committed in part", extra=details | failure)
+
+
+def publish_answer(status: int, elapsed_ms: float) -> None:
+    """Publish one answer of the HTTP API. What was asked is not logged: a condition may hold a customer's name."""
+    metrics.add_metric("Requests", MetricUnit.Count, 1)
+    metrics.add_metric("RequestTime", MetricUnit.Milliseconds, elapsed_ms)
+    metrics.add_metric("Problems", MetricUnit.Count, int(status >= HTTPStatus.BAD_REQUEST))

@@ -82,7 +82,9 @@ def _query() -> Query:
 
 def answer(ask: Callable[[Query], HttpAnswer]) -> Response:
     """Ask, and hand the answer to Chalice; an error of the asker's or of the moment is a problem+json answer."""
+    started = perf_counter()
     settled = settle(lambda: ask(_query()))
+    telemetry.publish_answer(settled.status, elapsed_ms=(perf_counter() - started) * 1000)
     return Response(settled.body, dict(settled.headers), settled.status)
 
 

@@ -1,0 +1,91 @@
+"""Runs seeded worlds and holds each against the oracle: `python -m tests.simulation.simulate --runs 10000`."""
+
+import argparse
+import sys
+import time
+from collections import Counter
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from tests.simulation.faults import NAMES, Faults
+from tests.simulation.oracle import counts_of, dead_letters_of, stored_counts, stored_dead_letters
+from tests.simulation.world import World
+
+STEPS = 25
+DRAIN_STEPS_MAX = 2_000
+
+
+def simulate(seed: int) -> World:
+    """Run one world to its end, and check it.
+
+    Raises: AssertionError when anything is lost, counted twice or claimed too early, or when a shard sticks.
+    """
+    world = World(seed, Faults())
+    for _ in range(world.chance.randrange(5, STEPS)):
+        for _ in range(world.chance.randrange(4)):
+            world.produce()
+        if world.chance.random() < 0.05:
+            world.reshard()
+        world.work()
+    if world.chance.random() < 0.3:
+        world.replay()
+        world.faults.fired["replay"] += 1
+        for _ in range(world.chance.randrange(10)):
+            world.work()
+    world.faults.stop()
+    for _ in range(DRAIN_STEPS_MAX):
+        if world.drained:
+            break
+        world.work()
+    else:
+        raise AssertionError("a shard sticks")
+    check(world)
+    return world
+
+
+def check(world: World) -> None:
+    """Hold what is stored against what was sent."""
+    records = [sent for shard in world.shards for sent in shard.records]
+    assert stored_counts(world.partials) == counts_of(records), "not each event is counted exactly once"
+    assert stored_dead_letters(world.dead_letters) == dead_letters_of(records), "dead letters differ from the poison"
+    for shard in world.shards:
+        if shard.records:
+            last = shard.records[-1].sequence_number
+            assert world.progress[shard.shard_id].sequence_number == last, "progress stands behind the last record"
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(prog="python -m tests.simulation.simulate", description=__doc__.splitlines()[0])
+    arguments.add_argument("--runs", type=int, default=1_000)
+    arguments.add_argument("--seed", type=int, help="run this one seed only")
+    arguments.add_argument("--first", type=int, default=0, metavar="SEED", help="the first seed (%(default)s)")
+    options = arguments.parse_args()
+    seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.runs)
+    console = Console()
+    fired: Counter[str] = Counter()
+    batches, started = 0, time.perf_counter()
+    with Progress(console=console, transient=True) as progress:
+        for seed in progress.track(seeds, description="simulating"):
+            try:
+                world = simulate(seed)
+            except AssertionError as failure:
+                console.print(
+                    f"[red]seed {seed}:[/] {failure}\nreplay: python -m tests.simulation.simulate --seed {seed}"
+                )
+                return 1
+            batches += world.batches
+            fired += world.faults.fired
+    seconds = time.perf_counter() - started
+    table = Table(
+        "fault", "times", title=f"{len(seeds):,} runs, {batches:,} batches, {batches / seconds:,.0f} batches/s"
+    )
+    for name in [*NAMES, "split", "merge", "replay"]:
+        table.add_row(name.replace("_", " "), f"{fired[name]:,}")
+    console.print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,295 @@
+"""A world of one thread, one source of chance and a virtual clock, in which the real ingest runs.
+
+The event source mapping is the local stage's own pure one. At any call of a store the process may be killed, the call
+may fail with or without its effect, or take effect later, and another container may handle records of the same shard in
+the midst of it. The world checks after every step what must hold at every moment.
+"""
+
+from dataclasses import dataclass, field
+from random import Random
+
+from chalicelib.consumers.ingest import Ingest
+from chalicelib.consumers.ports import Committed, Conflict, Failed
+from chalicelib.errors import TransientError
+from chalicelib.query.completeness import complete_until
+from chalicelib.query.ports import Shard, ShardProgress
+from chalicelib.records.batch import Record
+from localstage.mapping import Invoke, MappingOptions, ShardMapping, Wait
+from localstage.source import Shard as ListedShard
+from localstage.source import startable
+from tests.builders import CATALOG, NOON_MS, lambda_event, make_decoder
+from tests.simulation.faults import Faults, Killed
+from tests.simulation.oracle import counts_of, dead_letters_of, stored_counts, stored_dead_letters
+from tests.simulation.producer import Sent, send
+
+DECODER = make_decoder()
+SHARD_BITS = 16
+CONTAINERS_MAX = 3
+
+
+@dataclass
+class SimulatedShard:
+    """A shard: its records, the keys it takes, and the mapping that reads it."""
+
+    shard_id: str
+    keys: range
+    parents: tuple[str, ...] = ()
+    is_open: bool = True
+    records: list[Sent] = field(default_factory=list)
+    mapping: ShardMapping | None = None
+    fetched: int = 0
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A record as the mapping sees it."""
+
+    sent: Sent
+    shard_id: str
+    arrived_ms: int
+    sequence_number: str
+    payload_bytes: int = 1
+
+
+class World:
+    """One run's world."""
+
+    def __init__(self, seed: int, faults: Faults) -> None:
+        self.chance = Random(seed)
+        self.faults = faults
+        self.now_ms = NOON_MS
+        self.partials = {}
+        self.progress: dict[str, Record] = {}
+        self.dead_letters = {}
+        self.batches = 0
+        self._late_effects = []
+        self._containers: list[Ingest] = []
+        self._running: SimulatedShard | None = None
+        self._doubling = False
+        self._sequence = 10 ** self.chance.randrange(3, 56)
+        self.shards: list[SimulatedShard] = []
+        half = 2**SHARD_BITS // 2
+        for keys in (range(half), range(half, 2**SHARD_BITS)):
+            self._add_shard(keys)
+
+    # ── what the world does by itself ──
+
+    def produce(self) -> None:
+        """A producer puts a record."""
+        self.now_ms += self.chance.randrange(2_000)
+        key = self.chance.randrange(2**SHARD_BITS)
+        shard = next(shard for shard in self.shards if shard.is_open and key in shard.keys)
+        # Sequence numbers rise within a shard, and a child's are above its parents'.
+        self._sequence += self.chance.randrange(1, 10**4)
+        shard.records.append(send(self.chance, str(self._sequence), self.now_ms))
+
+    def reshard(self) -> None:
+        """Split one open shard, or merge two neighbours."""
+        open_shards = sorted((shard for shard in self.shards if shard.is_open), key=lambda shard: shard.keys.start)
+        if self.chance.random() < 0.5 and len(open_shards) > 1:
+            place = self.chance.randrange(len(open_shards) - 1)
+            left, right = open_shards[place : place + 2]
+            left.is_open = right.is_open = False
+            keys = range(left.keys.start, right.keys.stop)
+            self._add_shard(keys, (left.shard_id, right.shard_id))
+            self.faults.fired["merge"] += 1
+        else:
+            parent = self.chance.choice(open_shards)
+            if len(parent.keys) < 2:
+                return
+            parent.is_open = False
+            middle = (parent.keys.start + parent.keys.stop) // 2
+            for keys in (range(parent.keys.start, middle), range(middle, parent.keys.stop)):
+                self._add_shard(keys, (parent.shard_id,))
+            self.faults.fired["split"] += 1
+
+    def work(self) -> bool:
+        """Let one shard's mapping take a step. Returns: whether there was anything to do."""
+        self._begin_shards()
+        idle = True
+        for shard in self.chance.sample(self.shards, len(self.shards)):
+            if shard.mapping and not shard.mapping.drained:
+                idle = not self._step(shard) and idle
+        self._let_late_effects_land()
+        self._check_completeness()
+        return not idle
+
+    def replay(self) -> None:
+        """Read every shard from its beginning again, with new containers."""
+        self._containers.clear()
+        for shard in self.shards:
+            shard.mapping, shard.fetched = None, 0
+
+    @property
+    def drained(self) -> bool:
+        """Whether the mapping has every record settled, and no effect is still to come."""
+        return not self._late_effects and all(
+            shard.mapping and (not shard.records or shard.mapping.checkpoint == shard.records[-1].sequence_number)
+            for shard in self.shards
+        )
+
+    # ── the mapping ──
+
+    def _add_shard(self, keys: range, parents: tuple[str, ...] = ()) -> None:
+        self.shards.append(SimulatedShard(f"shardId-{len(self.shards):012d}", keys, parents))
+
+    def _begin_shards(self) -> None:
+        listed = [ListedShard(shard.shard_id, frozenset(shard.parents)) for shard in self.shards]
+        started = {shard.shard_id for shard in self.shards if shard.mapping}
+        drained = {shard.shard_id for shard in self.shards if shard.mapping and shard.mapping.drained}
+        names = {shard.shard_id for shard in startable(listed, started, drained)}
+        for shard in self.shards:
+            if shard.shard_id in names:
+                options = MappingOptions(
+                    batch_size=self.chance.randrange(1, 8),
+                    bisect_batch_on_function_error=self.chance.random() < 0.5,
+                    report_batch_item_failures=True,
+                    backoff_ms_first=1,
+                )
+                shard.mapping = ShardMapping(options, lambda: self.faults.hits(self.chance, "delivered_again"))
+
+    def _step(self, shard: SimulatedShard) -> bool:
+        mapping = shard.mapping
+        fetched = [
+            Fetched(sent, shard.shard_id, sent.arrived_at_ms, sent.sequence_number)
+            for sent in shard.records[shard.fetched : shard.fetched + mapping.room]
+        ]
+        shard.fetched += len(fetched)
+        mapping.fetched(fetched, self.now_ms)
+        if not shard.is_open and shard.fetched == len(shard.records):
+            mapping.shard_ended()
+        match mapping.decide(self.now_ms):
+            case Invoke(records):
+                self._invoke(shard, mapping, [record.sent for record in records])
+                return True
+            case Wait(until_ms):
+                if until_ms is not None:
+                    self.now_ms = max(self.now_ms, until_ms)
+                return until_ms is not None or bool(fetched)
+
+    def _invoke(self, shard: SimulatedShard, mapping: ShardMapping, records: list[Sent]) -> None:
+        container = self._container()
+        try:
+            response = self._run(container, shard, records)
+        except Killed:
+            mapping.failed(self.now_ms)
+        else:
+            self._containers = [*self._containers, container][-CONTAINERS_MAX:]
+            mapping.answered(response, self.now_ms)
+
+    def _run(self, container: Ingest, shard: SimulatedShard, records: list[Sent]) -> dict:
+        self.batches += 1
+        before, self._running = self._running, shard
+        no_time = self.faults.hits(self.chance, "out_of_time")
+        event = lambda_event([])
+        for sent in records:
+            event["Records"] += lambda_event(
+                [sent.data], first=int(sent.sequence_number), shard=shard.shard_id, arrived_at_ms=sent.arrived_at_ms
+            )["Records"]
+        try:
+            return container(event, lambda: 0 if no_time else 60_000).response
+        finally:
+            self._running = before
+
+    def _container(self) -> Ingest:
+        if self._containers and not self.faults.hits(self.chance, "cold"):
+            return self._containers.pop(self.chance.randrange(len(self._containers)))
+        return Ingest(CATALOG, DECODER, self, self, self)
+
+    def _double(self) -> None:
+        """Another container handles records of the running shard, as a forgotten invocation would; nobody hears it."""
+        shard = self._running
+        if self._doubling:
+            return
+        # A batch is given out only when all before it is settled, so this one begins at the first unsettled record or
+        # before it; it ends where some batch may have ended.
+        numbers = [sent.sequence_number for sent in shard.records]
+        settled = numbers.index(shard.mapping.checkpoint) + 1 if shard.mapping.checkpoint else 0
+        first = self.chance.randrange(settled + 1)
+        if first == shard.fetched:
+            return
+        end = self.chance.randrange(first + 1, shard.fetched + 1)
+        self._doubling = True
+        try:
+            self._run(self._container(), shard, shard.records[first:end])
+        except Killed:
+            pass
+        finally:
+            self._doubling = False
+
+    # ── the stores: ingest's ports, with faults ──
+
+    def _call(self, effect, error):
+        """Carry out one call of a store, or let it go wrong; `error` is what the caller gets when it seems to fail."""
+        if self.faults.hits(self.chance, "doubled"):
+            self._double()
+        if self.faults.hits(self.chance, "killed_before"):
+            raise Killed
+        if self.faults.hits(self.chance, "throttled"):
+            return error()
+        if self.faults.hits(self.chance, "effect_late"):
+            self._late_effects.append(effect)
+            return error()
+        result = effect()
+        if self.faults.hits(self.chance, "killed_after"):
+            raise Killed
+        return error() if self.faults.hits(self.chance, "answer_lost") else result
+
+    def put_partials(self, puts, timeout_ms):
+        if not timeout_ms:
+            return [Failed("out of time") for _ in puts]
+        return [self._call(lambda put=put: self._put(put), lambda: Failed("ThrottlingException")) for put in puts]
+
+    def _put(self, put):
+        standing = self.partials.get(put.key)
+        if (standing.checkpoint if standing else None) != put.built_on:
+            return Conflict(standing)
+        assert standing is None or standing.checkpoint < put.partial.checkpoint, "a checkpoint went back"
+        self.partials[put.key] = put.partial
+        return Committed(1.0)
+
+    def put_dead_letters(self, stream, shard_id, rejected, timeout_ms):
+        failed = set()
+        for place, (record, pieces) in rejected.items():
+
+            def store(record=record, pieces=pieces):
+                self.dead_letters[record.sequence_number] = list(pieces)
+                return True
+
+            if not timeout_ms or not self._call(store, lambda: False):
+                failed.add(place)
+        return failed
+
+    def advance(self, stream, shard_id, last):
+        def store():
+            known = self.progress.get(shard_id)
+            if known is None or known.position < last.position:
+                self.progress[shard_id] = last
+            return 1.0
+
+        def fail():
+            raise TransientError("ThrottlingException")
+
+        return self._call(store, fail)
+
+    def _let_late_effects_land(self) -> None:
+        self.chance.shuffle(self._late_effects)
+        while self._late_effects and (self.chance.random() < 0.3 or not self.faults.effect_late):
+            self._late_effects.pop()()
+
+    # ── what must hold at every moment ──
+
+    def _check_completeness(self) -> None:
+        """Whatever `complete_until` claims is counted."""
+        shards = [Shard(shard.shard_id, shard.is_open, shard.parents) for shard in self.shards]
+        progress = [
+            ShardProgress(shard_id, last.sequence_number, last.arrived_at_ms)
+            for shard_id, last in self.progress.items()
+        ]
+        claimed_ms = complete_until(shards, progress)
+        if claimed_ms is None:
+            return
+        claimed = [sent for shard in self.shards for sent in shard.records if sent.arrived_at_ms < claimed_ms]
+        stored = stored_counts(self.partials)
+        assert all(stored[what] >= value for what, value in counts_of(claimed).items()), "claims what is not counted"
+        assert dead_letters_of(claimed).items() <= stored_dead_letters(self.dead_letters).items(), "claims what is lost"
