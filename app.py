@@ -43,7 +43,7 @@ def windows(metric: str) -> Response:
 
 @app.route("/v1/stream")
 def stream() -> Response:
-    return wiring.answer(lambda query: query.stream())
+    return wiring.stream(app.lambda_context)
 
 
 @app.route("/v1/health")

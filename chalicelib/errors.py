@@ -11,7 +11,7 @@ class TransientError(Exception):
 
 
 class InvariantError(Exception):
-    """Our fault: something that Highwater relies on does not hold. Never caught; the invocation fails, loudly."""
+    """Our fault: something that Highwater relies on does not hold. The invocation fails, loudly."""
 
 
 class OutOfOrderError(InvariantError):
@@ -23,7 +23,10 @@ class DefinitionError(InvariantError):
 
 
 class DefinitionChangedError(InvariantError):
-    """A stored partial was written under another definition of its metric. A changed metric needs a new name."""
+    """A stored partial was written under another definition of its metric. A changed metric needs a new name.
+
+    Ingest fails by it; a query answers it as a problem, for whoever asks can see what to do.
+    """
 
 
 class SettingError(InvariantError):

@@ -41,7 +41,9 @@ def aggregates_table() -> AggregatesTable:
 def decoder(catalog: Catalog, lateness_ms: int, future_tolerance_ms: int) -> Decoder:
     """Make the decoder of the catalog's event types."""
     event_types = {
-        name: EventType(data_class, catalog.lateness_ms(name, lateness_ms), catalog.measured(name))
+        name: EventType(
+            data_class, catalog.lateness_ms(name, lateness_ms), catalog.measured(name), catalog.dimensions(name)
+        )
         for name, data_class in catalog.event_types.items()
     }
     return Decoder(event_types, future_tolerance_ms)
@@ -94,3 +96,8 @@ def windows(metric: str, request: Request, context: Any) -> Response:
     parameters = {name: given.getlist(name) for name in given} if given else {}
     accept = request.headers.get("accept")
     return answer(lambda query: query.windows(metric, parameters, accept, context.get_remaining_time_in_millis))
+
+
+def stream(context: Any) -> Response:
+    """Answer `/v1/stream`."""
+    return answer(lambda query: query.stream(context.get_remaining_time_in_millis))

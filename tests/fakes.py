@@ -46,8 +46,8 @@ class MemoryAggregates:
             return Failed(error)
         return Committed(1.0)
 
-    def advance(self, stream, shard_id, last):
-        if self.refuse_progress:
+    def advance(self, stream, shard_id, last, timeout_ms):
+        if self.refuse_progress or not timeout_ms:
             raise TransientError("ProvisionedThroughputExceededException")
         known = self.progress.get((stream, shard_id))
         if known is None or known[0] < last.position:
@@ -63,10 +63,10 @@ class MemoryDeadLetters:
         self.refused = set()
 
     def put_dead_letters(self, stream, shard_id, rejected, timeout_ms):
-        failed = set()
+        failed = {}
         for place, (record, pieces) in rejected.items():
             if not timeout_ms or record.sequence_number in self.refused:
-                failed.add(place)
+                failed[place] = "SlowDown"
             else:
                 self.objects[stream, shard_id, record.sequence_number] = list(pieces)
         return failed

@@ -19,7 +19,7 @@ from chalicelib.errors import DefinitionError
 
 ITEM_BYTES_MAX = 400_000  # DynamoDB's limit is 400 KiB; the rest is for keys and the item's own attributes
 GROUP_KEY_BYTES_MAX = 150_000  # all groups' dimension values in one partial, encoded
-GROUP_OVERHEAD_BYTES = 16  # of msgpack, around a group's values
+GROUP_OVERHEAD_BYTES, VALUE_OVERHEAD_BYTES = 8, 5  # of MessagePack, around a group and around each of its values
 
 GroupKey = tuple[str, ...]
 OVERFLOW: GroupKey = ()  # no declared dimension has no values, so no group is named like this one
@@ -110,6 +110,10 @@ class Catalog:
         """The number fields of this type that some metric measures."""
         return tuple(dict.fromkeys(field for metric in self.of_event_type(event_type) for field in metric.measured))
 
+    def dimensions(self, event_type: str) -> tuple[str, ...]:
+        """The text fields of this type that some metric groups by."""
+        return tuple(dict.fromkeys(field for metric in self.of_event_type(event_type) for field in metric.by))
+
     def lateness_ms(self, event_type: str, stage_lateness_ms: int) -> int:
         """How late an event of this type may be to count in *every* metric that it belongs to.
 
@@ -150,7 +154,8 @@ def _check(metric: Metric, event_types: Mapping[str, type[Struct]]) -> None:
     require(day_ms % metric.window_ms == 0, f"a window of {format_duration(metric.window_ms)} does not divide a day")
     require(metric.buckets >= 1 and metric.spread >= 1 and metric.group_limit >= 1, "a limit is below 1")
     require(bool(metric.by) or metric.buckets == 1, "it has buckets and nothing to deal to them")
-    group_bytes = GROUP_OVERHEAD_BYTES + sum(STATE_BYTES_MAX[needed.kind] for needed in metric.accumulators)
+    group_bytes = GROUP_OVERHEAD_BYTES + VALUE_OVERHEAD_BYTES * len(metric.by)
+    group_bytes += sum(STATE_BYTES_MAX[needed.kind] for needed in metric.accumulators)
     group_limit_max = (ITEM_BYTES_MAX - GROUP_KEY_BYTES_MAX) // group_bytes
     require(metric.group_limit <= group_limit_max, f"its item holds at most {group_limit_max} groups; use buckets")
 

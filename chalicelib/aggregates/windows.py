@@ -11,6 +11,8 @@ MILLISECOND = timedelta(milliseconds=1)
 UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 DURATION_MS_MAX = 36_500 * UNIT_MS["d"]  # a century: instants stay inside the years that text and datetime can hold
 
+INSTANT_RULE = "an instant is RFC 3339 with an offset (2026-11-23T21:00:00Z) or a date"
+
 
 def parse_duration(text: str) -> int:
     """Read a duration such as `90s`, `15m`, `6h`, `1d` as milliseconds.
@@ -53,8 +55,9 @@ def parse_instant(text: str) -> int:
         instant = datetime.fromisoformat(text)
         is_date = len(text) == len("2026-11-23")
         # An instant without an offset is no instant: the subtraction refuses it.
-        return ((instant.replace(tzinfo=UTC) if is_date else instant) - EPOCH) // MILLISECOND
+        instant_ms, rest = divmod((instant.replace(tzinfo=UTC) if is_date else instant) - EPOCH, MILLISECOND)
     except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(
-            f"an instant is RFC 3339 with an offset (2026-11-23T21:00:00Z) or a date, not {text[:40]!r}"
-        ) from error
+        raise ValueError(f"{INSTANT_RULE}, not {text[:40]!r}") from error
+    if rest:
+        raise ValueError(f"{INSTANT_RULE}, no finer than a millisecond, not {text[:40]!r}")
+    return instant_ms

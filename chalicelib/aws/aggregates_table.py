@@ -7,7 +7,6 @@ A window's start is RFC 3339 text, so that a range of windows is a range of sort
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from functools import partial as bind
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib.aggregates.metric import Catalog, GroupKey, Metric
 from chalicelib.aggregates.partial import Partial, PartialKey, States, decode_groups, encode_groups
 from chalicelib.aggregates.windows import format_duration, format_instant, parse_instant
-from chalicelib.aws.concurrent import call_all
+from chalicelib.aws.concurrent import call_all, call_in_time, result_in_time
 from chalicelib.aws.failures import name_of, transient_errors
 from chalicelib.consumers.ports import Committed, Conflict, Failed, PartialPut, PutOutcome
-from chalicelib.errors import DefinitionChangedError, TransientError
+from chalicelib.errors import DefinitionChangedError
 from chalicelib.query.ports import ReadCost, ReadPlan, ShardProgress, StoredShare
 from chalicelib.records.batch import Record
 
@@ -80,7 +79,9 @@ class AggregatesTable:
         taking = _Taking(take)
         read = bind(self._read_partition, plan, taking)
         try:
-            costs = [_result_of(call) for call in call_all(read, plan.partitions, timeout_ms)]
+            calls = call_all(read, plan.partitions, timeout_ms)
+            with transient_errors():
+                costs = [result_in_time(call) for call in calls]
         finally:
             taking.stop()
         return ReadCost(sum(cost.items_read for cost in costs), sum(cost.read_units for cost in costs))
@@ -112,48 +113,50 @@ class AggregatesTable:
         window_start_ms = parse_instant(item["sk"]["S"].partition("#")[0])
         return StoredShare(window_start_ms, self._groups_of(metric, item))
 
-    def advance(self, stream: str, shard_id: str, last: Record) -> float:
+    def advance(self, stream: str, shard_id: str, last: Record, timeout_ms: int) -> float:
         """Note that everything up to this record is committed; a repeat of the past changes nothing.
 
         Returns: the write units that it took.
-        Raises: TransientError when it could not be stored.
+        Raises: TransientError when it could not be stored, or was not in time.
         """
+        item = {
+            "pk": {"S": _progress_key(stream)},
+            "sk": {"S": shard_id},
+            "sequence_number": {"S": last.sequence_number},
+            "checkpoint": {"S": last.position},
+            "arrived_at_ms": {"N": str(last.arrived_at_ms)},
+        }
+        put = bind(
+            self._client.put_item,
+            TableName=self._name,
+            Item=item,
+            ConditionExpression=NOT_AHEAD,
+            ExpressionAttributeValues={":new": item["checkpoint"]},
+            ReturnConsumedCapacity="TOTAL",
+        )
         try:
             with transient_errors():
-                answer = self._client.put_item(
-                    TableName=self._name,
-                    Item={
-                        "pk": {"S": _progress_key(stream)},
-                        "sk": {"S": shard_id},
-                        "sequence_number": {"S": last.sequence_number},
-                        "checkpoint": {"S": last.position},
-                        "arrived_at_ms": {"N": str(last.arrived_at_ms)},
-                    },
-                    ConditionExpression=NOT_AHEAD,
-                    ExpressionAttributeValues={":new": {"S": last.position}},
-                    ReturnConsumedCapacity="TOTAL",
-                )
+                return _write_units(call_in_time(put, timeout_ms))
         except self._client.exceptions.ConditionalCheckFailedException:
             return 0.0
-        return _write_units(answer)
 
-    def read_progress(self, stream: str) -> list[ShardProgress]:
+    def read_progress(self, stream: str, timeout_ms: int) -> list[ShardProgress]:
         """Read how far each shard of the stream has been committed; one that never was is not in it.
 
-        Raises: TransientError when the read failed.
+        Raises: TransientError when the read failed, or was not done in time.
         """
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._name,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": _progress_key(stream)}},
+            ConsistentRead=True,
+        )
         with transient_errors():
-            pages = self._client.get_paginator("query").paginate(
-                TableName=self._name,
-                KeyConditionExpression="pk = :pk",
-                ExpressionAttributeValues={":pk": {"S": _progress_key(stream)}},
-                ConsistentRead=True,
-            )
-            return [
-                ShardProgress(item["sk"]["S"], item["sequence_number"]["S"], int(item["arrived_at_ms"]["N"]))
-                for page in pages
-                for item in page["Items"]
-            ]
+            items = call_in_time(lambda: [item for page in pages for item in page["Items"]], timeout_ms)
+        return [
+            ShardProgress(item["sk"]["S"], item["sequence_number"]["S"], int(item["arrived_at_ms"]["N"]))
+            for item in items
+        ]
 
     def _item_of(self, key: PartialKey, partial: Partial) -> dict[str, Any]:
         metric = self._catalog.metrics[key.metric]
@@ -216,10 +219,3 @@ def _partition_key(metric: Metric, partition: int) -> str:
 
 def _progress_key(stream: str) -> str:
     return f"progress#{stream}"
-
-
-def _result_of(call: "Future[ReadCost]") -> ReadCost:
-    if call.cancelled() or not call.done():
-        raise TransientError("out of time")
-    with transient_errors():
-        return call.result()

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from chalicelib.aws.clients import CONCURRENCY_MAX
+from chalicelib.errors import TransientError
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -22,8 +23,35 @@ def call_all(call: Callable[[A], R], arguments: Sequence[A], timeout_ms: int) ->
     Returns: one future each, in order; one that is not done has not answered in time, and if it had not begun it
              never will.
     """
+    if timeout_ms <= 0:
+        return [_never_begun() for _ in arguments]
     futures = [_executor().submit(call, argument) for argument in arguments]
     _, unfinished = wait(futures, timeout_ms / 1000)
     for future in unfinished:
         future.cancel()
     return futures
+
+
+def call_in_time(call: Callable[[], R], timeout_ms: int) -> R:
+    """Call, and give what it returns; it raises what the call raises.
+
+    Raises: TransientError when it has not answered in time.
+    """
+    (future,) = call_all(lambda _: call(), [None], timeout_ms)
+    return result_in_time(future)
+
+
+def result_in_time(call: Future[R]) -> R:
+    """What one of `call_all`'s calls came to; it raises what the call raised.
+
+    Raises: TransientError when it has not answered in time.
+    """
+    if call.cancelled() or not call.done():
+        raise TransientError("out of time")
+    return call.result()
+
+
+def _never_begun() -> Future[Any]:
+    future: Future[Any] = Future()
+    future.cancel()
+    return future

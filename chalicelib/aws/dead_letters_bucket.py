@@ -5,7 +5,7 @@ One object for each Kinesis record that had any dead letter: gzip JSON Lines und
 so a retry, however it cuts the batch, overwrites an object with itself.
 """
 
-import gzip
+import zlib
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -14,7 +14,9 @@ import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.aggregates.windows import format_instant
-from chalicelib.aws.concurrent import call_all
+from chalicelib.aws.concurrent import call_all, result_in_time
+from chalicelib.aws.failures import name_of
+from chalicelib.errors import TransientError
 from chalicelib.records.batch import Record
 from chalicelib.records.rejection import Rejected
 
@@ -33,8 +35,8 @@ class DeadLettersBucket:
 
     def put_dead_letters(
         self, stream: str, shard_id: str, rejected: Mapping[int, tuple[Record, Sequence[Rejected]]], timeout_ms: int
-    ) -> set[int]:
-        """Store the dead letters of these records, at once. Returns the keys of those whose storing failed."""
+    ) -> dict[int, str]:
+        """Store the dead letters of these records, at once. Returns the errors' names of those that failed."""
 
         def put(place: int) -> None:
             record, pieces = rejected[place]
@@ -46,16 +48,13 @@ class DeadLettersBucket:
                 ContentEncoding="gzip",
             )
 
-        places = list(rejected)
-        calls = call_all(put, places, timeout_ms)
-        failed = set()
-        for place, call in zip(places, calls, strict=True):
-            if call.cancelled() or not call.done():
-                failed.add(place)
-            elif error := call.exception():
-                if not isinstance(error, ClientError | BotoCoreError):
-                    raise error
-                failed.add(place)
+        calls = call_all(put, list(rejected), timeout_ms)
+        failed = {}
+        for place, call in zip(rejected, calls, strict=True):
+            try:
+                result_in_time(call)
+            except (TransientError, ClientError, BotoCoreError) as error:
+                failed[place] = name_of(error)
         return failed
 
 
@@ -67,21 +66,19 @@ def object_key(stream: str, shard_id: str, record: Record) -> str:
 
 def encode(stream: str, shard_id: str, record: Record, rejected: Sequence[Rejected]) -> bytes:
     """The object of a record's dead letters: the same bytes for the same record, whenever they are made."""
-    lines = [
-        orjson.dumps(
-            {
-                "reason": piece.refusal.reason,
-                "error": piece.refusal.error,
-                "stream": stream,
-                "shard_id": shard_id,
-                "sequence_number": record.sequence_number,
-                "sub_sequence_number": piece.sub_sequence_number,
-                "partition_key": piece.partition_key,
-                "arrived_at": format_instant(record.arrived_at_ms),
-                "data": b64encode(piece.data).decode(),
-            },
-            option=orjson.OPT_APPEND_NEWLINE,
-        )
-        for piece in rejected
-    ]
-    return gzip.compress(b"".join(lines), mtime=0)
+    compressor = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)  # 16: with gzip's header, whose time is left zero
+    parts = []
+    for piece in rejected:  # one by one: a record may hold a hundred thousand, and all their text at once would not fit
+        line = {
+            "reason": piece.refusal.reason,
+            "error": piece.refusal.error,
+            "stream": stream,
+            "shard_id": shard_id,
+            "sequence_number": record.sequence_number,
+            "sub_sequence_number": piece.sub_sequence_number,
+            "partition_key": piece.partition_key,
+            "arrived_at": format_instant(record.arrived_at_ms),
+            "data": b64encode(piece.data).decode(),
+        }
+        parts.append(compressor.compress(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)))
+    return b"".join([*parts, compressor.flush()])

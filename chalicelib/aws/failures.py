@@ -36,5 +36,7 @@ def transient_errors() -> Iterator[None]:
 
 
 def name_of(error: Exception) -> str:
-    """An error's name: the service's code for it, or else its class."""
-    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__
+    """An error's name: the service's code for it, what a TransientError says, or else its class."""
+    if isinstance(error, ClientError):
+        return str(error.response["Error"]["Code"])
+    return str(error) if isinstance(error, TransientError) else type(error).__name__

@@ -51,17 +51,17 @@ class DeadLetterStore(Protocol):
 
     def put_dead_letters(
         self, stream: str, shard_id: str, rejected: Mapping[int, tuple[Record, Sequence[Rejected]]], timeout_ms: int
-    ) -> set[int]:
+    ) -> Mapping[int, str]:
         """Store the dead letters of these records, at once; storing a record's again overwrites them.
 
-        Returns: the keys of those whose storing failed.
+        Returns: of those whose storing failed, the error's name.
         """
 
 
 class ProgressStore(Protocol):
     """Keeps how far each shard has been committed."""
 
-    def advance(self, stream: str, shard_id: str, last: Record) -> float:
+    def advance(self, stream: str, shard_id: str, last: Record, timeout_ms: int) -> float:
         """Note that everything up to this record is committed; never goes back.
 
         Returns: the write units that it took.

@@ -4,9 +4,9 @@ Shares are merged into the groups of the answer as they come, so memory holds th
 read. The order is total (no two rows are alike in it), so pages neither overlap nor skip.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from heapq import nsmallest
 from typing import Any
 
 from msgspec import Struct
@@ -90,14 +90,16 @@ def page_of(request: WindowsRequest, groups: Mapping[RowKey, States]) -> Page:
     def place(group: tuple[RowKey, States]) -> tuple[Any, ...]:
         return sort_key(request.order_by, tuple([get(*group) for get in ordered_by]))
 
-    candidates = list(groups.items())
+    ordered = list(groups.items())
+    for order, get in reversed(list(zip(request.order_by, ordered_by, strict=True))):  # a stable sort keeps the last
+        ordered.sort(key=lambda group, get=get: _ascending(get(*group)), reverse=order.is_descending)  # type: ignore[misc]
+    first = 0
     if request.after is not None:
-        edge = sort_key(request.order_by, request.after)
-        candidates = [group for group in candidates if place(group) > edge]
-    page = nsmallest(request.limit, candidates, key=place)
+        first = bisect_right(ordered, sort_key(request.order_by, request.after), key=place)
+    page = ordered[first : first + request.limit]
     columns = [_getter(request, column.name) for column in request.columns]
     cursor = None
-    if len(candidates) > len(page):
+    if first + len(page) < len(ordered):
         last = tuple([get(*page[-1]) for get in ordered_by])
         cursor = encode_cursor(request.digest, request.start_ms, request.end_ms, last)
     return Page([tuple([get(*group) for get in columns]) for group in page], cursor)

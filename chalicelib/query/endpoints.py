@@ -4,6 +4,7 @@ Progress is read before shares: whatever a shard has committed by then is in the
 never claims to be more complete than it is.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlencode
 
@@ -15,12 +16,12 @@ from chalicelib.query.errors import ParameterError, UnknownMetricError, quoted
 from chalicelib.query.formats import Answer, Statistics
 from chalicelib.query.http import HttpAnswer, json_answer, negotiate
 from chalicelib.query.plan import plan_read
-from chalicelib.query.ports import ProgressReader, ShardLister, ShareReader
+from chalicelib.query.ports import ProgressReader, Shard, ShardLister, ShardProgress, ShareReader
 from chalicelib.query.request import parse_request
 
 READ_MS_MAX = 24_000  # API Gateway gives up on an integration after 29 s, whatever the function's own time-out is
 RESERVE_MS = 3_000  # kept back of the invocation's time to order the rows and to write them
-BODY_BYTES_MAX = 4_500_000  # Lambda answers with at most 6 MB, in which the body is JSON text once more
+BODY_BYTES_MAX = 6_000_000  # as JSON text, escapes and all: Lambda answers with at most 6 MB, headers included
 
 
 class Query:
@@ -62,12 +63,12 @@ class Query:
         """
         return json_answer(self._describe(self._metric(name)))
 
-    def stream(self) -> HttpAnswer:
+    def stream(self, remaining_ms: Callable[[], int]) -> HttpAnswer:
         """How far each shard of the events stream has been committed.
 
-        Raises: TransientError when that could not be read.
+        Raises: TransientError when that could not be read in time.
         """
-        shards, progress = self._shards.list_shards(), self._progress.read_progress(self._stream)
+        shards, progress = self._read_standing(self._clock_ms(), remaining_ms)
         return json_answer(describe_stream(self._stream, shards, progress, self._clock_ms()))
 
     def windows(
@@ -83,17 +84,27 @@ class Query:
         began_ms = self._clock_ms()
         request = parse_request(self._metric(name), parameters, began_ms)
         form = negotiate(_first(parameters, "format"), accept)
-        shards, progress = self._shards.list_shards(), self._progress.read_progress(self._stream)
+        shards, progress = self._read_standing(began_ms, remaining_ms)
         plan, merger = plan_read(request), Merger(request)
-        time_left_ms = min(READ_MS_MAX - (self._clock_ms() - began_ms), remaining_ms() - RESERVE_MS)
-        cost = self._shares.read_shares(plan, merger.add, max(0, time_left_ms))
+        cost = self._shares.read_shares(plan, merger.add, self._time_left_ms(began_ms, remaining_ms))
         page = page_of(request, merger.groups)
         statistics = Statistics(self._clock_ms() - began_ms, cost.items_read, cost.read_units)
         answer = Answer(request, page, complete_until(shards, progress), statistics)
         body = form.write(answer)
-        if len(body.encode()) > BODY_BYTES_MAX:
+        if len(json.dumps(body)) > BODY_BYTES_MAX:
             raise ParameterError("limit", f"these {len(page.rows)} rows are over {BODY_BYTES_MAX} bytes; ask for fewer")
         return HttpAnswer(200, {"Content-Type": form.content_type, **_headers(answer, parameters)}, body)
+
+    def _read_standing(
+        self, began_ms: int, remaining_ms: Callable[[], int]
+    ) -> tuple[Sequence[Shard], Sequence[ShardProgress]]:
+        """Read what shards there are and how far each is."""
+        shards = self._shards.list_shards(self._time_left_ms(began_ms, remaining_ms))
+        return shards, self._progress.read_progress(self._stream, self._time_left_ms(began_ms, remaining_ms))
+
+    def _time_left_ms(self, began_ms: int, remaining_ms: Callable[[], int]) -> int:
+        """What is left for reading."""
+        return max(0, min(READ_MS_MAX - (self._clock_ms() - began_ms), remaining_ms() - RESERVE_MS))
 
     def _metric(self, name: str) -> Metric:
         if name not in self._catalog.metrics:

@@ -62,18 +62,18 @@ class ShareReader(Protocol):
 class ProgressReader(Protocol):
     """Reads how far the shards have been committed."""
 
-    def read_progress(self, stream: str) -> Sequence[ShardProgress]:
+    def read_progress(self, stream: str, timeout_ms: int) -> Sequence[ShardProgress]:
         """Read the progress of every shard that has any.
 
-        Raises: TransientError when the read failed.
+        Raises: TransientError when the read failed, or was not done in time.
         """
 
 
 class ShardLister(Protocol):
     """Lists the shards of the events stream."""
 
-    def list_shards(self) -> Sequence[Shard]:
+    def list_shards(self, timeout_ms: int) -> Sequence[Shard]:
         """List the shards that the stream still knows, closed ones too.
 
-        Raises: TransientError when the stream did not answer.
+        Raises: TransientError when the stream did not answer in time.
         """

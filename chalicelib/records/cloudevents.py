@@ -54,14 +54,29 @@ def event_decoder(event_classes: Mapping[str, type[CloudEvent]]) -> Callable[[by
     return msgspec.json.Decoder(any_event).decode
 
 
+class _Typed(Struct):
+    """The one attribute of an object that tells its event type, if it has one."""
+
+    type: str | None = None
+
+
 def explain(payload: bytes, error: Exception, known_types: Mapping[str, Any]) -> Refusal:
-    """Say why a payload that raised this error is no event: malformed, of an unknown type, or invalid."""
+    """Say why a payload that raised this error is no event: malformed, of an unknown type, or invalid.
+
+    Why so roundabout: a small payload can hold a JSON value that is huge in memory, so none is built to find out.
+    """
+    is_about_syntax = isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError)
+    if is_about_syntax or isinstance(error, UnicodeDecodeError | RecursionError):
+        return Refusal(Reason.MALFORMED, shorten(f"not JSON: {error}"))
     try:
-        value = msgspec.json.decode(payload)
+        msgspec.json.decode(payload, type=msgspec.Raw)  # a rule may have been broken before the syntax was
     except (ValueError, RecursionError) as not_json:
         return Refusal(Reason.MALFORMED, shorten(f"not JSON: {not_json}"))
-    event_type = value.get("type") if isinstance(value, dict) else None
-    if isinstance(event_type, str) and event_type not in known_types:
+    try:
+        event_type = msgspec.json.decode(payload, type=_Typed).type
+    except (ValueError, RecursionError):
+        event_type = None  # no object, or its type is no text
+    if event_type is not None and event_type not in known_types:
         return Refusal(Reason.UNKNOWN_TYPE, shorten(f"no event type is named {event_type!r}"))
     return Refusal(Reason.INVALID, shorten(str(error) or type(error).__name__))
 

@@ -5,8 +5,8 @@ two attempts at one batch agree. A record is decoded as a whole; only when somet
 one by one, to keep the good and name the bad.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow, Underflow
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Clamped, Context, Decimal, DecimalException, InvalidOperation, Overflow, Rounded
 from itertools import compress
 from operator import attrgetter
 from typing import Any
@@ -19,22 +19,26 @@ from chalicelib.records.cloudevents import CloudEvent, event_class, event_decode
 from chalicelib.records.compression import CompressionError, expand, is_compressed
 from chalicelib.records.rejection import Reason, Refusal, Rejected
 
-# The numbers that can be measured: 38 digits (as many as DynamoDB keeps), below 10^19 and at most 37 decimals. Only
-# bounded numbers can be summed exactly in an item of bounded size.
-MEASURED = Context(prec=38, Emin=0, Emax=18, traps=[Inexact, InvalidOperation, Overflow, Underflow])
+# The numbers that can be measured: 38 digits (as many as DynamoDB keeps), below 10^19 and at most 37 decimals, trailing
+# zeros included. Only bounded numbers can be summed exactly in an item of bounded size.
+MEASURED = Context(prec=38, Emin=0, Emax=18, traps=[Clamped, InvalidOperation, Overflow, Rounded])
+LINES_MAX = 100_000  # in one payload; each line that is no event costs over 500 bytes of memory
+DIMENSION_CHARACTERS_MAX = 1_024  # a group is named by its dimensions: in items, in memory, in the cursors of answers
 MEASURED_RULE = "a measured number is finite, below 10^19, and has at most 38 digits and 37 decimals"
 
 
 class EventType(Struct, frozen=True):
     """What the decoder must know of an event type.
 
-    Shapes: measured names the number fields of data that some metric measures.
+    Shapes: measured names the number fields of data that some metric measures, dimensions the text fields that some
+            metric groups by.
     Units:  lateness_ms is how far before its arrival an event's time may lie.
     """
 
     data_class: type[Struct]
     lateness_ms: int
     measured: tuple[str, ...] = ()
+    dimensions: tuple[str, ...] = ()
 
 
 class Decoded(Struct, frozen=True):
@@ -57,8 +61,10 @@ class Decoder:
         self._future_tolerance_ms = future_tolerance_ms
         self._lateness_ms = {self.event_classes[name]: declared.lateness_ms for name, declared in event_types.items()}
         self._measured = {
-            self.event_classes[name]: [(field, attrgetter(f"data.{field}")) for field in declared.measured]
-            for name, declared in event_types.items()
+            self.event_classes[name]: _getters(declared.measured) for name, declared in event_types.items()
+        }
+        self._dimensions = {
+            self.event_classes[name]: _getters(declared.dimensions) for name, declared in event_types.items()
         }
 
     def decode(self, record: Record) -> Decoded:
@@ -80,7 +86,7 @@ class Decoder:
             raise
         except Exception:  # noqa: BLE001  whatever it is, going through one by one finds and names it
             return self._decode_one_by_one(record, payloads, aggregate)
-        if self._refusal(events, times_ms, record.arrived_at_ms):
+        if self._refusal(events, times_ms, max(map(len, payloads)), record.arrived_at_ms):
             return self._decode_one_by_one(record, payloads, aggregate)
         return Decoded(events, times_ms)
 
@@ -108,6 +114,9 @@ class Decoder:
         if not _is_malformed(whole):
             yield payload, whole
             return
+        if text.count(b"\n") > LINES_MAX:
+            yield payload, Refusal(Reason.MALFORMED, f"it has over {LINES_MAX} lines")
+            return
         lines = [line for line in text.split(b"\n") if line.strip()]
         outcomes = [self._decode_object(line, arrived_at_ms) for line in lines]
         if all(map(_is_malformed, outcomes)):
@@ -123,10 +132,15 @@ class Decoder:
             raise
         except Exception as error:  # noqa: BLE001  a data class may raise anything; each is the producer's fault
             return explain(text, error, self.event_classes)
-        return self._refusal([event], times_ms, arrived_at_ms) or event
+        return self._refusal([event], times_ms, len(text), arrived_at_ms) or event
 
-    def _refusal(self, events: Sequence[CloudEvent], times_ms: Sequence[int], arrived_at_ms: int) -> Refusal | None:
-        """Why not all of these well-formed events can be counted; None when they can."""
+    def _refusal(
+        self, events: Sequence[CloudEvent], times_ms: Sequence[int], bytes_max: int, arrived_at_ms: int
+    ) -> Refusal | None:
+        """Why not all of these well-formed events can be counted; None when they can.
+
+        Shapes: bytes_max is the size of the largest one's text: what is short holds nothing that is too long.
+        """
         if max(times_ms) > arrived_at_ms + self._future_tolerance_ms:
             return Refusal(Reason.FROM_THE_FUTURE, f"its time lies over {self._future_tolerance_ms} ms after arrival")
         kinds = set(map(type, events))
@@ -141,12 +155,20 @@ class Decoder:
             for field, value_of in self._measured[kind]:
                 if not _all_measurable(map(value_of, of_kind)):
                     return Refusal(Reason.INVALID, f"{MEASURED_RULE} - at `$.data.{field}`")
+            for field, value_of in self._dimensions[kind] if bytes_max > DIMENSION_CHARACTERS_MAX else ():
+                if max(map(len, map(value_of, of_kind))) > DIMENSION_CHARACTERS_MAX:
+                    rule = f"a dimension has at most {DIMENSION_CHARACTERS_MAX} characters"
+                    return Refusal(Reason.INVALID, f"{rule} - at `$.data.{field}`")
         return None
 
 
 def _times_ms(events: Iterable[CloudEvent]) -> list[int]:
     """Event times as epoch milliseconds, cut and not rounded: rounding could carry an event into the next window."""
-    return [int(event.time.timestamp() * 1000) for event in events]
+    return [int(event.time.timestamp() * 1000 // 1) for event in events]
+
+
+def _getters(fields: Iterable[str]) -> list[tuple[str, Callable[[Any], Any]]]:
+    return [(field, attrgetter(f"data.{field}")) for field in fields]
 
 
 def _is_malformed(outcome: CloudEvent | Refusal) -> bool:

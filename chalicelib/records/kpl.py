@@ -62,6 +62,9 @@ def deaggregate(data: bytes) -> Aggregate:
     partition_key_indexes = list(map(_partition_key_index_of, records))
     if max(partition_key_indexes) >= len(message.partition_key_table):
         raise BrokenAggregateError("a partition key index points behind its table")
+    # protobuf hands text that is not UTF-8 over as bytes; Kinesis itself takes no such key.
+    if not all(isinstance(key, str) for key in message.partition_key_table):
+        raise BrokenAggregateError("a partition key is not UTF-8")
     # A record without an explicit hash key reads as index 0, which is right with an empty table too.
     highest_hash_key_index = max(map(_explicit_hash_key_index_of, records))
     if highest_hash_key_index and highest_hash_key_index >= len(message.explicit_hash_key_table):

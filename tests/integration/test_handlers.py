@@ -65,7 +65,7 @@ def test_a_batch_is_counted_and_its_numbers_are_published_without_any_payload(st
     batch = lambda_event([json_line(order(1, user_id=SECRET)), poison, aggregated(json_line(order(2, amount=-1)))])
     assert app.ingest(batch, Context()) == {"batchItemFailures": []}
     table = wiring.aggregates_table()
-    assert [progress.sequence_number for progress in table.read_progress(STREAM)] == ["3"]
+    assert [progress.sequence_number for progress in table.read_progress(STREAM, 30_000)] == ["3"]
 
     lines = output()
     assert SECRET not in str(lines)

@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 
-from chalicelib.consumers import ingest
+from chalicelib.consumers import fold, ingest
+from chalicelib.consumers.fold import BatchFold
 from chalicelib.consumers.ports import Committed
 from tests.simulation.faults import NAMES
 from tests.simulation.simulate import simulate
@@ -34,31 +35,35 @@ def a_put_without_its_condition(monkeypatch):
 
 
 def a_rebase_that_counts_the_whole_batch(monkeypatch):
-    monkeypatch.setattr(ingest.Fold, "beyond", lambda fold, checkpoint, key: fold.whole().get(key))
+    monkeypatch.setattr(BatchFold, "beyond", lambda batch, checkpoint, key: batch.whole.get(key))
 
 
 def a_rebase_that_counts_from_the_checkpoint_itself(monkeypatch):
-    monkeypatch.setattr(ingest, "bisect_right", bisect_left)
+    monkeypatch.setattr(fold, "bisect_right", bisect_left)
 
 
 def a_first_failing_record_that_is_one_too_late(monkeypatch):
-    exact = ingest.Fold.first_record_of
-    monkeypatch.setattr(ingest.Fold, "first_record_of", lambda fold, keys: exact(fold, keys) + 1)
+    exact = BatchFold.first_record_of
+    monkeypatch.setattr(BatchFold, "first_record_of", lambda batch, keys: exact(batch, keys) + 1)
 
 
 def an_acknowledgement_before_the_dead_letter_is_stored(monkeypatch):
+    def store(self, batch, decoded, remaining_ms, report):
+        exact(self, batch, decoded, remaining_ms, report)
+        return len(decoded)
+
     exact = ingest.Ingest._store_dead_letters
-    monkeypatch.setattr(ingest.Ingest, "_store_dead_letters", lambda *args: exact(*args) and set())
+    monkeypatch.setattr(ingest.Ingest, "_store_dead_letters", store)
 
 
 def a_failed_put_that_is_taken_for_done(monkeypatch):
-    monkeypatch.setattr(ingest.Fold, "first_record_of", lambda fold, keys: len(fold._decoded))
+    monkeypatch.setattr(BatchFold, "first_record_of", lambda batch, keys: len(batch._decoded))
 
 
 def progress_ahead_of_what_is_committed(monkeypatch):
     exact = ingest.Ingest._advance
     monkeypatch.setattr(
-        ingest.Ingest, "_advance", lambda self, batch, done, report: exact(self, batch, len(batch.records), report)
+        ingest.Ingest, "_advance", lambda self, batch, done, *args: exact(self, batch, len(batch.records), *args)
     )
 
 

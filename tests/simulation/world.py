@@ -249,7 +249,7 @@ class World:
         return Committed(1.0)
 
     def put_dead_letters(self, stream, shard_id, rejected, timeout_ms):
-        failed = set()
+        failed = {}
         for place, (record, pieces) in rejected.items():
 
             def store(record=record, pieces=pieces):
@@ -257,10 +257,10 @@ class World:
                 return True
 
             if not timeout_ms or not self._call(store, lambda: False):
-                failed.add(place)
+                failed[place] = "SlowDown"
         return failed
 
-    def advance(self, stream, shard_id, last):
+    def advance(self, stream, shard_id, last, timeout_ms):
         def store():
             known = self.progress.get(shard_id)
             if known is None or known.position < last.position:

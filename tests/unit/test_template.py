@@ -53,6 +53,11 @@ def test_the_ingest_mapping_keeps_counts_exact(resources):
     assert mapping["StartingPosition"] == "TRIM_HORIZON"
 
 
+def test_the_ingest_mapping_is_made_after_its_stream(resources):
+    mapping = resources["Ingest"]["Properties"]["Events"]["IngestKinesisEventSource"]["Properties"]
+    assert mapping["Stream"] == {"Fn::Sub": "${EventsStream.Arn}"}
+
+
 def test_handlers_are_attributes_of_app(resources):
     functions = {name: r for name, r in resources.items() if r["Type"] == "AWS::Serverless::Function"}
     assert functions["Ingest"]["Properties"]["Handler"] == "app.ingest"

@@ -46,7 +46,7 @@ def catalog(*metrics):
         ({"retention": "forever"}, "a duration is"),
         ({"buckets": 0}, "below 1"),
         ({"by": (), "buckets": 2}, "nothing to deal"),
-        ({"group_limit": 1_000_000}, "at most 10000 groups"),
+        ({"group_limit": 1_000_000}, "at most 11363 groups"),
     ],
 )
 def test_a_wrong_declaration_is_refused_at_import_and_named(changes, fault):

@@ -106,7 +106,7 @@ def test_sums_of_decimals_are_exact_where_floats_are_not():
 
 
 def test_the_largest_partial_fits_an_item():
-    widest = Decimal("9" * 19 + "." + "9" * 19)
+    widest = Decimal("9" * 19 + "." + "9" * 18 + "0")
     limit = 200
     full = Metric(name="full", event_type="sale", by=("shop",), measures=MEASURES, group_limit=limit)
     rows = [Sale("s" * 700 + str(n), "x", widest, 9) for n in range(limit + 50) for _ in range(2)]

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.aggregates.partial import Partial, PartialKey
-from chalicelib.consumers.ingest import Ingest, PartialCache
+from chalicelib.consumers import fold
+from chalicelib.consumers.cache import PartialCache
+from chalicelib.consumers.ingest import Ingest
 from chalicelib.records.rejection import Reason
 from tests.builders import CATALOG, NOON_MS, SHARD, STREAM, aggregated, json_line, lambda_event, make_decoder, order
 from tests.fakes import MemoryAggregates, MemoryDeadLetters
@@ -172,6 +174,41 @@ def test_a_record_is_not_acknowledged_before_its_dead_letter_is_stored():
     assert report.response == {"batchItemFailures": [{"itemIdentifier": "2"}]}
     assert report.dead_letters == {}
     assert world.progress == {SHARD: "1"}
+
+
+def test_a_flood_of_poison_does_not_keep_the_rest_from_being_counted():
+    world = World()
+    world.dead_letters.refused = {str(number) for number in range(1, 100)}  # as if each took longer than there is time
+    report = world.container()(events(*[POISON] * 50, *orders(1)), plenty)
+    assert report.response == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert report.errors == {"SlowDown": 50}
+    assert total(world) == 1
+
+
+def test_a_container_that_learned_what_stands_puts_nothing_when_the_batch_comes_again():
+    world = World()
+    world.container()(events(*orders(1, 2)), plenty)
+    container = world.container()
+    container(events(*orders(1, 2)), plenty)
+    puts = world.aggregates.puts
+    container(events(*orders(1, 2)), plenty)
+    assert world.aggregates.puts == puts
+
+
+exact_fold = fold.fold
+
+
+def test_a_batch_cut_anew_across_many_windows_is_folded_once_and_not_once_a_window(monkeypatch):
+    # 60 windows, each put by a batch of its own, so each with a checkpoint of its own; then all in one cold batch
+    world = World()
+    payloads = [json_line(order(n, time=f"2026-11-24T11:{n:02d}:00Z")) for n in range(60)]
+    for number, payload in enumerate(payloads, 1):
+        world.container()(events(payload, first=number), plenty)
+    folds = []
+    monkeypatch.setattr(fold, "fold", lambda *args: folds.append(1) or exact_fold(*args))
+    assert world.container()(events(*payloads, *payloads), plenty).rebases > 60
+    assert total(world) == 120
+    assert len(folds) <= 2 * (1 + 120)  # two metrics: the batch whole, and each of its records
 
 
 def test_a_batch_whose_progress_could_not_be_stored_brings_its_last_record_again():

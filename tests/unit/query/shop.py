@@ -77,10 +77,10 @@ class Stream:
     def __init__(self, shards=(), progress=()):
         self.shards, self.progress = shards, progress
 
-    def list_shards(self):
+    def list_shards(self, timeout_ms):
         return self.shards
 
-    def read_progress(self, stream):
+    def read_progress(self, stream, timeout_ms):
         return self.progress
 
 

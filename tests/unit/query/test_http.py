@@ -181,7 +181,7 @@ def test_metrics_are_listed_with_all_that_can_be_asked_of_them():
 def test_the_stream_tells_each_shards_checkpoint_and_how_far_behind_it_is():
     shards = [Shard("a", is_open=False), Shard("b", is_open=True, parents=("a",))]
     stage = Stage(stream=Stream(shards, [ShardProgress("a", "00042", NOW_MS - 7_000)]))
-    assert read_json(stage.query.stream().body) == {
+    assert read_json(stage.query.stream(lambda: 60_000).body) == {
         "stream": "events",
         "complete_until": format_instant(NOW_MS - 7_000),
         "shards": [

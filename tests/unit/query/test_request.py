@@ -126,7 +126,7 @@ def test_a_forged_range_is_refused(start_ms):
     assert fault(cursor=encode_cursor("", start_ms, start_ms, ()))[0] in {"start", "end"}
 
 
-def test_no_parameter_is_declared_twice_and_each_has_an_example_that_fits():
+def test_no_parameter_is_declared_twice_and_the_declarations_can_be_written_as_json():
     assert len(set(NAMES)) == len(NAMES)
     msgspec.json.encode(WINDOWS_PARAMETERS)
 

@@ -43,6 +43,11 @@ def test_a_bomb_is_refused(compress):
         expand(compress(bytes(EXPANDED_BYTES_MAX + 1)))
 
 
+def test_a_bomb_of_empty_frames_is_refused():
+    with pytest.raises(CompressionError, match="more than 10000 frames"):
+        expand(zstd(b"") * 10_001)
+
+
 @pytest.mark.parametrize("magic", [GZIP_MAGIC, ZSTD_MAGIC])
 @given(junk=st.binary(max_size=200))
 def test_any_bytes_behind_a_magic_expand_or_are_refused(magic, junk):

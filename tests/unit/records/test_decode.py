@@ -1,4 +1,7 @@
+import gzip
 import json
+import tracemalloc
+from base64 import b64decode
 from decimal import Decimal
 
 import orjson
@@ -6,6 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.aggregates.windows import format_instant, window_start
+from chalicelib.aws.dead_letters_bucket import encode
+from chalicelib.records.compression import EXPANDED_BYTES_MAX
+from chalicelib.records.decode import LINES_MAX
 from chalicelib.records.rejection import Reason
 from tests.builders import (
     NOON_MS,
@@ -110,6 +117,8 @@ def test_an_event_that_breaks_a_rule_is_invalid_and_the_error_names_the_field(ch
     [
         "0",
         "0.00",
+        "0.000001" + "0" * 89,
+        "0E-500",
         "-1",
         "10000.01",
         '"NaN"',
@@ -181,8 +190,10 @@ def test_each_kind_of_junk_has_its_reason(payload, reason):
 
 @given(st.binary(max_size=400))
 def test_any_bytes_are_dead_letters_or_events_and_never_lost(payload):
-    decoded = decode(payload)
+    at = record(payload)
+    decoded = DECODER.decode(at)
     assert decoded.events or decoded.rejected
+    assert encode("stream", "shard", at, decoded.rejected)
 
 
 json_values = st.recursive(
@@ -217,6 +228,41 @@ def test_any_json_as_an_event_is_counted_or_a_dead_letter_each_once(values):
     assert len(decoded.events) + len(decoded.rejected) == len(values)
     assert len(decoded.times_ms) == len(decoded.events)
     assert all(rejected.data == payloads[rejected.sub_sequence_number] for rejected in decoded.rejected)
+
+
+def test_a_flood_of_lines_is_one_dead_letter():
+    payload = b"{}\n" * (LINES_MAX + 1)
+    assert [(r.refusal.reason, r.data) for r in decode(payload).rejected] == [(Reason.MALFORMED, payload)]
+
+
+def test_a_small_payload_of_a_huge_value_is_judged_without_building_it():
+    payload = gzipped(b"[" + b'{"":{}},' * 3_000_000 + b"{}]")
+    tracemalloc.start()
+    assert reasons(decode(payload)) == [Reason.INVALID]
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 4 * EXPANDED_BYTES_MAX
+
+
+@pytest.mark.parametrize("field", ["user_id", "order_type"])
+def test_a_dimension_too_long_to_name_a_group_is_invalid(field):
+    (rejected,) = decode(json_line(order(**{field: "x" * 1025}))).rejected
+    assert rejected.refusal.reason is Reason.INVALID
+    assert field in rejected.refusal.error
+    assert ids(decode(json_line(order(**{field: "x" * 1024}))))
+
+
+def test_an_event_before_the_epoch_stays_in_its_window():
+    decoder = make_decoder(lateness_ms=36_500 * 86_400_000)
+    decoded = decoder.decode(record(json_line(order(time="1969-12-31T23:58:59.9999Z"))))
+    assert [format_instant(window_start(time_ms, 60_000)) for time_ms in decoded.times_ms] == ["1969-12-31T23:58:00Z"]
+
+
+def test_whatever_is_rejected_can_be_stored():
+    for payload in (b"", b"\xff", aggregated(b"\xff", b"{}", partition_key="k" * 256), b"[" * 100_000):
+        at = record(payload)
+        lines = gzip.decompress(encode("stream", "shard", at, DECODER.decode(at).rejected)).splitlines()
+        assert all(b64decode(orjson.loads(line)["data"]) in payload for line in lines)
 
 
 def test_errors_are_cut_to_a_safe_length():

@@ -14,6 +14,11 @@ def sealed(body: bytes) -> bytes:
     return MAGIC + body + md5(body, usedforsecurity=False).digest()
 
 
+def not_utf8() -> bytes:
+    """An aggregate whose partition key is a lone byte of UTF-8, which protobuf's Python takes only when parsing."""
+    return sealed(message(keys=("k",))[len(MAGIC) : -16].replace(b"\n\x01k", b"\n\x01\xff"))
+
+
 def message(*, keys=("k",), hash_keys=(), key_index=0, hash_key_index=None) -> bytes:
     built = AggregatedRecord(partition_key_table=keys, explicit_hash_key_table=hash_keys)
     added = built.records.add(partition_key_index=key_index, data=b"data")
@@ -42,6 +47,7 @@ def test_an_aggregate_gives_back_its_user_records_in_order(payloads):
         (sealed(b""), "no user record"),
         (message(key_index=1), "partition key index"),
         (message(keys=()), "partition key index"),
+        (not_utf8(), "not UTF-8"),
         (message(hash_keys=("1",), hash_key_index=1), "explicit hash key index"),
         (message(hash_key_index=5), "explicit hash key index"),
     ],
