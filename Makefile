@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-export STAGE ?= local
+STAGE  ?= local
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test stage check lint format types imports simulate bench package clean
@@ -55,6 +55,7 @@ bench: $(READY) ## Measure: CPU of ingest, write units, items a query reads
 	$(BIN)/python -m benchmarks.query_items
 
 package: $(READY) ## Make a CloudFormation package of the stage: make package STAGE=dev
+	@grep -q '"$(STAGE)": {' .chalice/config.json || { echo "there is no stage $(STAGE) in .chalice/config.json"; exit 2; }
 	$(BIN)/chalice package --stage $(STAGE) --merge-template .chalice/resources.yaml --template-format yaml out
 
 clean: ## Remove what the other targets made

@@ -61,7 +61,7 @@ def main() -> None:
         "events a batch",
         *by_metric,
         "one item an event (by definition)",
-        title="write units a million events, one shard",
+        title="write units for a million events, the shard's progress in each",
     )
     with tempfile.TemporaryDirectory() as scratch, Emulator(0, Path(scratch) / "aws.log") as emulator:
         for events_per_batch in track(options.events_per_batch, "measuring", transient=True):

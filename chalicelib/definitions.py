@@ -33,7 +33,7 @@ class OrderPlaced(Struct, frozen=True, gc=False):
             raise ValueError("currency is not three letters of A-Z, a-z")
 
 
-EVENT_TYPES = {"order.placed": OrderPlaced}
+EVENT_TYPES: dict[str, type[Struct]] = {"order.placed": OrderPlaced}
 
 METRICS = (
     Metric(

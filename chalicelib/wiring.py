@@ -19,6 +19,9 @@ from chalicelib.query.http import HttpAnswer, settle
 from chalicelib.records.decode import Decoder, EventType
 from chalicelib.settings import Settings, read_settings
 
+# Made at import: a mistake in the definitions stops a deployment, or the local stage, before the first event.
+CATALOG = Catalog(definitions.EVENT_TYPES, definitions.METRICS)
+
 
 @cache
 def settings() -> Settings:
@@ -27,15 +30,9 @@ def settings() -> Settings:
 
 
 @cache
-def catalog() -> Catalog:
-    """What this stage counts."""
-    return Catalog(definitions.EVENT_TYPES, definitions.METRICS)
-
-
-@cache
 def aggregates_table() -> AggregatesTable:
     """The aggregates table."""
-    return AggregatesTable(clients.dynamodb(), settings().aggregates_table, catalog(), settings().lateness_ms)
+    return AggregatesTable(clients.dynamodb(), settings().aggregates_table, CATALOG, settings().lateness_ms)
 
 
 def decoder(catalog: Catalog, lateness_ms: int, future_tolerance_ms: int) -> Decoder:
@@ -52,8 +49,8 @@ def decoder(catalog: Catalog, lateness_ms: int, future_tolerance_ms: int) -> Dec
 @cache
 def _ingest() -> Ingest:
     return Ingest(
-        catalog(),
-        decoder(catalog(), settings().lateness_ms, settings().future_tolerance_ms),
+        CATALOG,
+        decoder(CATALOG, settings().lateness_ms, settings().future_tolerance_ms),
         partials=aggregates_table(),
         dead_letters=DeadLettersBucket(clients.s3(), settings().dead_letters_bucket),
         progress=aggregates_table(),
@@ -71,7 +68,7 @@ def ingest(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 @cache
 def _query() -> Query:
     return Query(
-        catalog(),
+        CATALOG,
         stage=settings().stage,
         stream=settings().events_stream,
         lateness_ms=settings().lateness_ms,

@@ -6,7 +6,6 @@ totals computed straight from the file. Any difference is listed and makes the e
 """
 
 import argparse
-import gzip
 import sys
 import time
 from collections import Counter
@@ -28,6 +27,7 @@ from loadtest.producer import Encoding, Producer, Receipt
 from localstage import aws
 from localstage.errors import StageError
 from localstage.stage import LocalStage
+from ops.dead_letters import read_dead_letters
 
 EXACT, DIFFERENT, NOT_STARTED = 0, 1, 2
 WAIT_SECONDS_MAX = 300
@@ -163,18 +163,6 @@ def wait_until_committed(api: Api, receipt: Receipt, months: Sequence[str], want
     raise TimeoutError(f"not every shard was committed within {WAIT_SECONDS_MAX} s")
 
 
-def dead_letters_by_reason(stage: LocalStage) -> Counter[str]:
-    """Count the dead letters in the stage's bucket."""
-    s3 = aws.client("s3", stage.endpoint_url)
-    bucket = f"highwater-{stage.stage}-dead-letters"
-    reasons: Counter[str] = Counter()
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="dead-letters/"):
-        for listed in page.get("Contents", []):
-            body = s3.get_object(Bucket=bucket, Key=listed["Key"])["Body"].read()
-            reasons.update(msgspec.json.decode(line)["reason"] for line in gzip.decompress(body).splitlines())
-    return reasons
-
-
 def show(console: Console, outcome: Outcome) -> None:
     """Print the results, as the API answered them."""
     months = Table("month", "orders", "revenue", title="Orders and revenue by month")
@@ -184,11 +172,11 @@ def show(console: Console, outcome: Outcome) -> None:
         for column in table.columns[1:]:
             column.justify = "right"
     for month, total in outcome.by_month.items():
-        months.add_row(month, f"{total.orders:,}", f"{total.revenue:,}")
+        months.add_row(month, f"{total.orders:,}", f"{total.revenue}")
     months.add_section()
     months.add_row("all", f"{outcome.total.orders:,}", f"{outcome.total.revenue:,}")
     for customer, total in outcome.best_customers:
-        customers.add_row(customer, f"{total.orders:,}", f"{total.revenue:,}")
+        customers.add_row(customer, f"{total.orders:,}", f"{total.revenue}")
     for reason, count in sorted(outcome.dead_letters.items()):
         reasons.add_row(reason, f"{count:,}")
     for table in (months, customers, reasons):
@@ -208,7 +196,10 @@ def run(purchases: Sequence[Purchase], console: Console) -> int:
         redeliver=REDELIVER,
         mapping={"batch_size": BATCH_RECORDS},
     ) as stage:
-        console.print(f"A local stage of {SHARDS} shards runs: AWS at {stage.endpoint_url}, the API at {stage.api_url}")
+        console.print(
+            f"A local stage of {SHARDS} shards runs: AWS at {stage.endpoint_url}, the API at {stage.api_url}",
+            soft_wrap=True,
+        )
         api = Api(stage.api_url)
         columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         started = time.monotonic()
@@ -216,12 +207,14 @@ def run(purchases: Sequence[Purchase], console: Console) -> int:
             receipt = send(purchases, stage, progress)
             wait_until_committed(api, receipt, months, wanted.total.orders, progress)
         seconds = time.monotonic() - started
-        got = counted(api, dead_letters_by_reason(stage), months)
+        dead_letters = read_dead_letters(aws.client("s3", stage.endpoint_url), f"highwater-{stage.stage}-dead-letters")
+        got = counted(api, Counter(letter.reason for letter in dead_letters), months)
         show(console, got)
         console.print(
             f"{receipt.events:,} orders in {receipt.records:,} Kinesis records were sent, counted and readable within "
             f"{seconds:.1f} s: {receipt.events / seconds:,.0f} orders a second on this machine.\n"
-            f"{stage.redelivered_batches} batches were delivered a second time on purpose."
+            f"{stage.redelivered_batches} batches were delivered a second time on purpose.",
+            soft_wrap=True,
         )
     faults = differences(wanted, got)
     for fault in faults:
@@ -230,7 +223,8 @@ def run(purchases: Sequence[Purchase], console: Console) -> int:
     console.print(
         f"{verdict}  expected {wanted.total.orders:,} orders, revenue {wanted.total.revenue}, "
         f"{sum(wanted.dead_letters.values())} dead letters; counted {got.total.orders:,} orders, "
-        f"revenue {got.total.revenue}, {sum(got.dead_letters.values())} dead letters"
+        f"revenue {got.total.revenue}, {sum(got.dead_letters.values())} dead letters (orders of 0.00)",
+        soft_wrap=True,
     )
     return DIFFERENT if faults else EXACT
 
@@ -240,6 +234,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtest.demo", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--orders", type=int, metavar="N", help="only the first N orders of the file")
     options = parser.parse_args(argv)
+    if options.orders is not None and options.orders < 1:
+        parser.error("--orders is not above 0")
     console = Console(highlight=False)
     try:
         return run(list(cdnow.read_purchases())[: options.orders], console)

@@ -17,6 +17,8 @@ from rich.table import Table
 from localstage import LocalStage, StageError
 from localstage.logs import LogTail
 
+PORT_MAX = 65_535
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a stage until SIGINT or SIGTERM; return 0 then, and 2 when it cannot start."""
@@ -51,15 +53,32 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m localstage", description=__doc__)
     add = parser.add_argument
     add("--stage", default="local", help="the stage's name (%(default)s)")
-    add("--shards", type=int, default=4, help="of the events stream (%(default)s)")
+    add("--shards", type=_count, default=4, help="of the events stream (%(default)s)")
     add(
-        "--aws-port", type=int, default=4566, help="of the emulated AWS, on 127.0.0.1; 0 takes a free one (%(default)s)"
+        "--aws-port",
+        type=_port,
+        default=4566,
+        help="of the emulated AWS, on 127.0.0.1; 0 takes a free one (%(default)s)",
     )
-    add("--api-port", type=int, default=8000, help="of the HTTP API, on 127.0.0.1; 0 takes a free one (%(default)s)")
+    add("--api-port", type=_port, default=8000, help="of the HTTP API, on 127.0.0.1; 0 takes a free one (%(default)s)")
     add("--redeliver", type=float, default=0, help="the fraction of batches delivered twice on purpose (%(default)s)")
     add("--set", action="append", default=[], type=_setting, metavar="NAME=VALUE", help="a setting; repeatable")
     add("--logs", action="store_true", help="show what the functions log")
     return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not above 0")
+    return number
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= PORT_MAX:
+        raise argparse.ArgumentTypeError(f"{number} is no port from 0 to {PORT_MAX}")
+    return number
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -89,7 +108,7 @@ def _show_summary(console: Console, stage: LocalStage) -> None:
     table.add_row("API", stage.api_url)
     table.add_row("AWS", stage.endpoint_url)
     for mapping in stage.plan.mappings:
-        function = f"{mapping.function.handler}, up to {mapping.options.batch_size} records at once"
+        function = mapping.function.handler
         table.add_row("stream", f"{mapping.stream}, {stage.shards} shards → {function}")
     for schedule in stage.plan.schedules:
         table.add_row("schedule", f"{schedule.function.handler} every {schedule.seconds} s")

@@ -1,6 +1,6 @@
 """Creates a stage's resources from the one template that declares them, as often as one likes.
 
-CloudFormation does the work, on AWS and on an emulator alike; what an emulator's forgets is set afterwards.
+CloudFormation does the work, on AWS and on an emulator alike; what an emulator forgets is set afterwards.
 """
 
 import argparse

@@ -96,6 +96,9 @@ class Catalog:
 
     def __init__(self, event_types: Mapping[str, type[Struct]], metrics: Sequence[Metric]) -> None:
         self.event_types = dict(event_types)
+        for name, data_class in event_types.items():
+            if not (isinstance(data_class, type) and issubclass(data_class, Struct)):
+                raise DefinitionError(f"event type {name!r}: {data_class!r} is no msgspec Struct")
         self.metrics = {metric.name: metric for metric in metrics}
         if len(self.metrics) < len(metrics):
             raise DefinitionError("two metrics have the same name")
@@ -134,6 +137,8 @@ def _check(metric: Metric, event_types: Mapping[str, type[Struct]]) -> None:
     require(bool(re.fullmatch(r"[a-z][a-z0-9_]{0,62}", metric.name)), "a name is 1..63 of a-z, 0-9, _, a letter first")
     require(metric.event_type in event_types, f"no event type is named {metric.event_type!r}")
     require(bool(metric.measures), "it measures nothing")
+    for name, measure in metric.measures.items():
+        require(isinstance(measure, Measure), f"the measure {name!r} is {measure!r}, no Count() or the like")
     fields = {field.name: field.type for field in msgspec.structs.fields(event_types[metric.event_type])}
     for dimension in metric.by:
         require(dimension in fields, f"its event has no field {dimension!r} to group by")

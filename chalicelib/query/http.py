@@ -67,7 +67,8 @@ def _problem(error: Exception) -> HttpAnswer:
         "detail": str(error),
     }
     if isinstance(error, ParameterError):
-        document["parameter"] = _well_formed(error.parameter)
+        parameter = _well_formed(error.parameter)
+        document |= {"detail": f"{parameter}: {error}", "parameter": parameter}
     headers = {"Content-Type": "application/problem+json", **problem.headers}
     return HttpAnswer(problem.status, headers, write_json(document))
 

@@ -5,8 +5,7 @@
     print(producer.receipt.last_sequence_numbers)
 
 What it promises: an event that was put is accepted by the stream at least once, or is handed back in an
-`UnacceptedError`. An event sent again under its own (`source`, `id`) is counted once, if it comes within
-the stage's de-duplication horizon.
+`UnacceptedError`. An event keeps its `id` whenever it is sent again, so that a consumer can tell it from another.
 """
 
 from loadtest.producer.client import Producer, UnacceptedError

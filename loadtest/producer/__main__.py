@@ -38,8 +38,7 @@ examples:
 
 exit codes:
   0  the stream accepted every event
-  1  it did not accept some; send the file again soon: within the stage's de-duplication horizon (15 minutes unless
-     set otherwise) an event is counted once by its (source, id)
+  1  it did not accept some; sending the whole file again counts those that it did accept twice
   2  a line is no event, there is no such file or stream, or nothing answers at the endpoint; nothing was sent
      (with --no-check: nothing from that line on)
 """
@@ -122,7 +121,7 @@ def checked_event(number: int, line: bytes, key_of: KeyFunction) -> Event:
     try:
         parsed = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise LineError(f"line {number}: not JSON (column {error.colno})") from None
+        raise LineError(f"line {number}: not JSON, or a number beyond a double (column {error.colno})") from None
     if not isinstance(parsed, dict):
         raise LineError(f"line {number}: not a JSON object")
     try:
@@ -187,7 +186,9 @@ def main(argv: list[str] | None = None, client: KinesisClient | None = None, ret
     notices = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     try:
         return _run(arguments, client or kinesis_client(arguments.stage, arguments.endpoint_url), retry, notices)
-    except (OSError, EOFError, zlib.error, LineError) as error:
+    except OSError as error:
+        notices.print(f"{arguments.file}: {error.strerror or error}")
+    except (EOFError, zlib.error, LineError) as error:
         notices.print(f"{arguments.file}: {error}")
     except (BotoCoreError, ClientError) as error:
         notices.print(f"cannot send: {_explain(error)}")
@@ -215,7 +216,7 @@ def _run(arguments: argparse.Namespace, client: KinesisClient, retry: Retry | No
             bar = progress.add_task("", total=total)
             send(producer, events, pace, lambda count: progress.update(bar, completed=count))
     except UnacceptedError as error:
-        notices.print(f"{error}; send the file again (--help says how soon)")
+        notices.print(f"{error} (--help says what to do)")
         exit_code = UNACCEPTED
     Console(highlight=False).print(summary(stream, producer.receipt, time.monotonic() - started))
     return exit_code

@@ -4,8 +4,8 @@ Order. A shard's records go out one request at a time, in the order in which the
 change: PutRecords does not promise any, and a refused record is put again behind those of its request that were
 accepted. Events of one key put in different encodings fill different records. Highwater's metrics depend on no order.
 
-Repeats. A request whose answer was lost on the way is sent again, so the stream may hold an event twice: keep an
-event's `id` whenever you send it again, and within the stage's de-duplication horizon it is counted once.
+Repeats. A request whose answer was lost on the way is sent again, so the stream may hold an event twice: an event keeps
+its `id` whenever it is sent again.
 
 Nothing is sent by the clock: `flush` when what was put must be on the stream. Requests are made on threads of the
 producer's own; its methods are for one thread.

@@ -2,6 +2,10 @@
 
 import io
 import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import boto3
 import orjson
@@ -89,4 +93,17 @@ def test_a_batch_that_cannot_be_committed_is_checkpointed_and_says_so_without_an
     assert SECRET not in str(lines)
     (log,) = [line for line in lines if line.get("message") == "batch committed in part"]
     assert (log["level"], log["failed_sequence_number"]) == ("ERROR", "1")
-    assert log["errors"] == {"ResourceNotFoundException": 2}
+    assert log["errors"] == {"ResourceNotFoundException": log["partials"]}
+
+
+def test_a_mistake_in_the_definitions_is_refused_when_the_app_is_imported(tmp_path):
+    project = Path(app.__file__).parent
+    shutil.copytree(project / "chalicelib", tmp_path / "chalicelib")
+    shutil.copy(project / "app.py", tmp_path)
+    definitions = tmp_path / "chalicelib" / "definitions.py"
+    definitions.write_text(definitions.read_text().replace('Sum("amount")', 'Sum("ammount")'))
+    done = subprocess.run(
+        [sys.executable, "-c", "import app"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "metric 'orders': its event has no field 'ammount' to measure" in done.stderr.splitlines()[-1]

@@ -33,6 +33,7 @@ def catalog(*metrics):
         ({"name": "Bad Name"}, "a name is"),
         ({"event_type": "nothing"}, "'nothing'"),
         ({"measures": {}}, "measures nothing"),
+        ({"measures": {"n": Count}}, "no Count()"),
         ({"by": ("colour",)}, "'colour'"),
         ({"by": ("size",)}, "no text"),
         ({"measures": {"total": Sum("weight")}}, "'weight'"),
@@ -52,6 +53,11 @@ def catalog(*metrics):
 def test_a_wrong_declaration_is_refused_at_import_and_named(changes, fault):
     with pytest.raises(DefinitionError, match=fault):
         catalog(metric(**changes))
+
+
+def test_an_event_type_that_is_no_struct_is_refused_by_name():
+    with pytest.raises(DefinitionError, match="event type 'thing'"):
+        Catalog({"thing": dict}, [])
 
 
 def test_two_metrics_of_one_name_are_refused():

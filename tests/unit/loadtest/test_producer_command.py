@@ -62,7 +62,7 @@ def test_a_packed_file_and_standard_input_are_read(
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        (b"{secret", "line 3: not JSON (column 2)"),
+        (b"{secret", "line 3: not JSON, or a number beyond a double (column 2)"),
         (b'["secret"]', "line 3: not a JSON object"),
         (b'{"secret": 1}', "line 3: the event has neither data.user_id nor a subject"),
         (b'{"subject": "%s"}' % (b"secret" * 50), "line 3: the partition key has 300 characters"),

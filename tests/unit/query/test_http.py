@@ -104,7 +104,7 @@ def test_a_problem_names_the_parameter_at_fault():
         "type": "urn:highwater:problem:invalid-parameter",
         "title": "A parameter cannot be honoured",
         "status": 400,
-        "detail": "it is no multiple of 1m, the metric's base window, up to 1d; or `all`",
+        "detail": "step: it is no multiple of 1m, the metric's base window, up to 1d; or `all`",
         "parameter": "step",
     }
 
