@@ -26,6 +26,8 @@ LINES_MAX = 100_000  # in one payload; each line that is no event costs over 500
 DIMENSION_CHARACTERS_MAX = 1_024  # a group is named by its dimensions: in items, in memory, in the cursors of answers
 MEASURED_RULE = "a measured number is finite, below 10^19, and has at most 38 digits and 37 decimals"
 
+Getter = tuple[str, Callable[[Any], Any]]  # a field of data, and how to get it of an event
+
 
 class EventType(Struct, frozen=True):
     """What the decoder must know of an event type.
@@ -59,12 +61,11 @@ class Decoder:
         self.event_classes = {name: event_class(name, declared.data_class) for name, declared in event_types.items()}
         self._decode_event = event_decoder(self.event_classes)
         self._future_tolerance_ms = future_tolerance_ms
-        self._lateness_ms = {self.event_classes[name]: declared.lateness_ms for name, declared in event_types.items()}
-        self._measured = {
-            self.event_classes[name]: _getters(declared.measured) for name, declared in event_types.items()
-        }
-        self._dimensions = {
-            self.event_classes[name]: _getters(declared.dimensions) for name, declared in event_types.items()
+        self._rules = {
+            self.event_classes[name]: _Rules(
+                declared.lateness_ms, _getters(declared.measured), _getters(declared.dimensions)
+            )
+            for name, declared in event_types.items()
         }
 
     def decode(self, record: Record) -> Decoded:
@@ -144,21 +145,37 @@ class Decoder:
         if max(times_ms) > arrived_at_ms + self._future_tolerance_ms:
             return Refusal(Reason.FROM_THE_FUTURE, f"its time lies over {self._future_tolerance_ms} ms after arrival")
         kinds = set(map(type, events))
+        if len(kinds) == 1:
+            return self._rules[kinds.pop()].refusal(events, times_ms, bytes_max, arrived_at_ms)
         for kind in kinds:
-            of_kind, times_of_kind_ms = events, times_ms
-            if len(kinds) > 1:
-                is_of_kind = [type(event) is kind for event in events]
-                of_kind, times_of_kind_ms = list(compress(events, is_of_kind)), list(compress(times_ms, is_of_kind))
-            lateness_ms = self._lateness_ms[kind]
-            if min(times_of_kind_ms) < arrived_at_ms - lateness_ms:
-                return Refusal(Reason.TOO_LATE, f"its time lies over {lateness_ms} ms before its arrival")
-            for field, value_of in self._measured[kind]:
-                if not _all_measurable(map(value_of, of_kind)):
-                    return Refusal(Reason.INVALID, f"{MEASURED_RULE} - at `$.data.{field}`")
-            for field, value_of in self._dimensions[kind] if bytes_max > DIMENSION_CHARACTERS_MAX else ():
-                if max(map(len, map(value_of, of_kind))) > DIMENSION_CHARACTERS_MAX:
-                    rule = f"a dimension has at most {DIMENSION_CHARACTERS_MAX} characters"
-                    return Refusal(Reason.INVALID, f"{rule} - at `$.data.{field}`")
+            is_of_kind = [type(event) is kind for event in events]
+            of_kind, times_of_kind_ms = list(compress(events, is_of_kind)), list(compress(times_ms, is_of_kind))
+            if refusal := self._rules[kind].refusal(of_kind, times_of_kind_ms, bytes_max, arrived_at_ms):
+                return refusal
+        return None
+
+
+class _Rules(Struct, frozen=True):
+    """What the events of one type must keep to, beyond what their data class checks."""
+
+    lateness_ms: int
+    measured: Sequence[Getter]
+    dimensions: Sequence[Getter]
+
+    def refusal(
+        self, events: Sequence[CloudEvent], times_ms: Sequence[int], bytes_max: int, arrived_at_ms: int
+    ) -> Refusal | None:
+        if min(times_ms) < arrived_at_ms - self.lateness_ms:
+            return Refusal(Reason.TOO_LATE, f"its time lies over {self.lateness_ms} ms before its arrival")
+        for field, value_of in self.measured:
+            if not _all_measurable(map(value_of, events)):
+                return Refusal(Reason.INVALID, f"{MEASURED_RULE} - at `$.data.{field}`")
+        if bytes_max <= DIMENSION_CHARACTERS_MAX:
+            return None
+        for field, value_of in self.dimensions:
+            if max(map(len, map(value_of, events))) > DIMENSION_CHARACTERS_MAX:
+                rule = f"a dimension has at most {DIMENSION_CHARACTERS_MAX} characters"
+                return Refusal(Reason.INVALID, f"{rule} - at `$.data.{field}`")
         return None
 
 
@@ -167,7 +184,7 @@ def _times_ms(events: Iterable[CloudEvent]) -> list[int]:
     return [int(event.time.timestamp() * 1000 // 1) for event in events]
 
 
-def _getters(fields: Iterable[str]) -> list[tuple[str, Callable[[Any], Any]]]:
+def _getters(fields: Iterable[str]) -> list[Getter]:
     return [(field, attrgetter(f"data.{field}")) for field in fields]
 
 
