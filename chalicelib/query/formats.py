@@ -44,8 +44,8 @@ class Format(Struct, frozen=True):
 
 
 def write_json(document: Any) -> str:
-    """Write a document as JSON."""
-    return _encoder.encode(document).decode()
+    """Write a document as one line of JSON."""
+    return f"{_encoder.encode(document).decode()}\n"
 
 
 def write_answer_json(answer: Answer) -> str:
@@ -69,7 +69,7 @@ def write_answer_json(answer: Answer) -> str:
 
 def write_answer_ndjson(answer: Answer) -> str:
     """Write the rows as JSON objects, one a line."""
-    return "".join([f"{write_json(row)}\n" for row in _objects(answer)])
+    return "".join(map(write_json, _objects(answer)))
 
 
 def write_answer_csv(answer: Answer) -> str:
