@@ -7,7 +7,7 @@ own record classes drop the shard.
 
 from typing import Any, cast
 
-from chalice.app import Chalice, ConvertToMiddleware, KinesisEvent, Request, Response
+from chalice.app import Chalice, CloudWatchEvent, ConvertToMiddleware, KinesisEvent, Rate, Request, Response
 
 from chalicelib import telemetry, wiring
 
@@ -24,6 +24,11 @@ app.register_middleware(ConvertToMiddleware(telemetry.metrics.log_metrics))
 )
 def ingest(event: KinesisEvent) -> dict[str, Any]:
     return wiring.ingest(event.to_dict(), event.context)
+
+
+@app.schedule(Rate(1, unit=Rate.MINUTES))
+def tick(event: CloudWatchEvent) -> dict[str, Any]:
+    return wiring.tick(event.context)
 
 
 @app.route("/v1/metrics")

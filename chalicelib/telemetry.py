@@ -9,6 +9,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 from chalicelib.consumers.ingest import IngestReport
+from chalicelib.consumers.tick import TickReport
 
 NAMESPACE = "Highwater"
 SERVICE = "highwater"
@@ -48,6 +49,12 @@ def publish_ingest(report: IngestReport, commit_ms: float) -> None:
     else:
         failure = {"failed_sequence_number": report.failed_sequence_number, "errors": dict(report.errors)}
         logger.error("batch committed in part", extra=details | failure)
+
+
+def publish_tick(report: TickReport) -> None:
+    """Publish one tick: an alarm on its absence tells that completeness stands still."""
+    metrics.add_metric("Ticks", MetricUnit.Count, report.shards - report.failed)
+    metrics.add_metric("TicksFailed", MetricUnit.Count, report.failed)
 
 
 def publish_answer(status: int, elapsed_ms: float) -> None:

@@ -14,6 +14,7 @@ from chalicelib.aws.aggregates_table import AggregatesTable
 from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
 from chalicelib.aws.events_stream import EventsStream
 from chalicelib.consumers.ingest import Ingest
+from chalicelib.consumers.tick import TICK_TYPE, Tick, TickData
 from chalicelib.query.endpoints import Query
 from chalicelib.query.http import HttpAnswer, settle
 from chalicelib.records.decode import Decoder, EventType
@@ -35,13 +36,19 @@ def aggregates_table() -> AggregatesTable:
     return AggregatesTable(clients.dynamodb(), settings().aggregates_table, CATALOG, settings().lateness_ms)
 
 
+@cache
+def events_stream() -> EventsStream:
+    """The events stream."""
+    return EventsStream(clients.kinesis(), settings().events_stream)
+
+
 def decoder(catalog: Catalog, lateness_ms: int, future_tolerance_ms: int) -> Decoder:
-    """Make the decoder of the catalog's event types."""
+    """Make the decoder of the catalog's event types, and of ticks."""
     event_types = {
         name: EventType(
             data_class, catalog.lateness_ms(name, lateness_ms), catalog.measured(name), catalog.dimensions(name)
         )
-        for name, data_class in catalog.event_types.items()
+        for name, data_class in (catalog.event_types | {TICK_TYPE: TickData}).items()
     }
     return Decoder(event_types, future_tolerance_ms)
 
@@ -65,6 +72,13 @@ def ingest(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     return report.response
 
 
+def tick(context: Any) -> dict[str, Any]:
+    """Put a tick on every open shard; the answer is for whoever invokes the function by hand."""
+    report = Tick(events_stream())(_now_ms(), context.get_remaining_time_in_millis)
+    telemetry.publish_tick(report)
+    return {"shards": report.shards, "failed": report.failed}
+
+
 @cache
 def _query() -> Query:
     return Query(
@@ -74,9 +88,13 @@ def _query() -> Query:
         lateness_ms=settings().lateness_ms,
         shares=aggregates_table(),
         progress=aggregates_table(),
-        shards=EventsStream(clients.kinesis(), settings().events_stream),
-        clock_ms=lambda: int(time() * 1000),
+        shards=events_stream(),
+        clock_ms=_now_ms,
     )
+
+
+def _now_ms() -> int:
+    return int(time() * 1000)
 
 
 def answer(ask: Callable[[Query], HttpAnswer]) -> Response:

@@ -51,8 +51,8 @@ class Emulator:
             self._process.wait(STOP_TIMEOUT_SECONDS)
         leash.kill(self._process)
         self._log.close()
-        # Killed while it waited, it leaves the note of its process id.
-        (self._log_path.parent / f"ministack-{self.port}.pid").unlink(missing_ok=True)
+        for note in self._log_path.parent.glob("ministack-*.pid"):  # one that was killed leaves its process id behind
+            note.unlink(missing_ok=True)
 
     def _wait_until_healthy(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS

@@ -8,6 +8,7 @@ from msgspec import Struct
 from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.records.batch import Record
 from chalicelib.records.rejection import Rejected
+from chalicelib.records.shard import Shard
 
 
 class PartialPut(Struct, frozen=True):
@@ -39,6 +40,14 @@ class Failed(Struct, frozen=True):
 PutOutcome = Committed | Conflict | Failed
 
 
+class StreamRecord(Struct, frozen=True):
+    """A record to put: its explicit hash key, decimal text, says on which shard."""
+
+    partition_key: str
+    explicit_hash_key: str
+    data: bytes
+
+
 class PartialStore(Protocol):
     """Keeps partials, with compare-and-set on their checkpoints."""
 
@@ -66,4 +75,20 @@ class ProgressStore(Protocol):
 
         Returns: the write units that it took.
         Raises: TransientError when it could not be stored.
+        """
+
+
+class TickStream(Protocol):
+    """The events stream, for whoever puts a record on each of its shards."""
+
+    def list_shards(self, timeout_ms: int) -> Sequence[Shard]:
+        """List the shards that the stream still knows, closed ones too.
+
+        Raises: TransientError when the stream did not answer in time.
+        """
+
+    def put_records(self, records: Sequence[StreamRecord], timeout_ms: int) -> int:
+        """Put these records. Returns: how many of them the stream did not take.
+
+        Raises: TransientError when the stream did not answer in time.
         """

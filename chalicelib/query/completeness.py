@@ -6,7 +6,8 @@ parents stand; parents of one that has are done, for Lambda gives out no child b
 
 from collections.abc import Sequence
 
-from chalicelib.query.ports import Shard, ShardProgress
+from chalicelib.query.ports import ShardProgress
+from chalicelib.records.shard import Shard
 
 
 def complete_until(shards: Sequence[Shard], progress: Sequence[ShardProgress]) -> int | None:

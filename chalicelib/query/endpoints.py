@@ -16,8 +16,9 @@ from chalicelib.query.errors import ParameterError, UnknownMetricError, quoted
 from chalicelib.query.formats import Answer, Statistics
 from chalicelib.query.http import HttpAnswer, json_answer, negotiate
 from chalicelib.query.plan import plan_read
-from chalicelib.query.ports import ProgressReader, Shard, ShardLister, ShardProgress, ShareReader
+from chalicelib.query.ports import ProgressReader, ShardLister, ShardProgress, ShareReader
 from chalicelib.query.request import parse_request
+from chalicelib.records.shard import Shard
 
 READ_MS_MAX = 24_000  # API Gateway gives up on an integration after 29 s, whatever the function's own time-out is
 RESERVE_MS = 3_000  # kept back of the invocation's time to order the rows and to write them

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from chalicelib.aggregates.metric import GroupKey, Metric
 from chalicelib.aggregates.partial import States
+from chalicelib.records.shard import Shard
 
 
 class ReadPlan(Struct, frozen=True):
@@ -38,14 +39,6 @@ class ShardProgress(Struct, frozen=True):
     shard_id: str
     sequence_number: str
     arrived_at_ms: int
-
-
-class Shard(Struct, frozen=True):
-    """A shard: open while it takes records, and the shards that it came from by a split or a merge."""
-
-    shard_id: str
-    is_open: bool
-    parents: tuple[str, ...] = ()
 
 
 class ShareReader(Protocol):

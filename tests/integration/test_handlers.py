@@ -32,9 +32,30 @@ class Context:
         return 60_000
 
 
+SCHEDULED = {
+    "version": "0",
+    "account": "000000000000",
+    "region": "us-east-1",
+    "detail": {},
+    "detail-type": "Scheduled Event",
+    "source": "aws.events",
+    "time": "2026-11-24T12:00:00Z",
+    "id": "1",
+    "resources": [],
+}
+
+
 def forget():
     """Make the next call a cold start."""
-    for made_once in (wiring._ingest, wiring.aggregates_table, clients.dynamodb, clients.s3, clients._session):
+    for made_once in (
+        wiring._ingest,
+        wiring.aggregates_table,
+        wiring.events_stream,
+        clients.dynamodb,
+        clients.s3,
+        clients.kinesis,
+        clients._session,
+    ):
         made_once.cache_clear()
 
 
@@ -48,6 +69,7 @@ def stage():
             AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "sk")],
         )
         boto3.client("s3").create_bucket(Bucket="highwater-test-dead-letters")
+        boto3.client("kinesis").create_stream(StreamName=STREAM, ShardCount=3)
         forget()
         yield
         forget()
@@ -94,6 +116,21 @@ def test_a_batch_that_cannot_be_committed_is_checkpointed_and_says_so_without_an
     (log,) = [line for line in lines if line.get("message") == "batch committed in part"]
     assert (log["level"], log["failed_sequence_number"]) == ("ERROR", "1")
     assert log["errors"] == {"ResourceNotFoundException": log["partials"]}
+
+
+def test_a_tick_reaches_every_shard_and_moves_its_progress(stage, output):
+    assert app.tick(SCHEDULED, Context()) == {"shards": 3, "failed": 0}
+    kinesis = boto3.client("kinesis")
+    for shard in kinesis.list_shards(StreamName=STREAM)["Shards"]:
+        position = {"ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
+        iterator = kinesis.get_shard_iterator(StreamName=STREAM, **position)["ShardIterator"]
+        (put,) = kinesis.get_records(ShardIterator=iterator)["Records"]
+        arrived_at_ms = int(put["ApproximateArrivalTimestamp"].timestamp() * 1000)
+        batch = lambda_event([put["Data"]], shard=shard["ShardId"], arrived_at_ms=arrived_at_ms)
+        assert app.ingest(batch, Context()) == {"batchItemFailures": []}
+    assert len(wiring.aggregates_table().read_progress(STREAM, 30_000)) == 3
+    ticks = [line for line in output() if "Ticks" in line]
+    assert [(line["Ticks"], line["TicksFailed"]) for line in ticks] == [([3], [0])]
 
 
 def test_a_mistake_in_the_definitions_is_refused_when_the_app_is_imported(tmp_path):

@@ -28,6 +28,8 @@ def simulate(seed: int) -> World:
             world.produce()
         if world.chance.random() < 0.05:
             world.reshard()
+        if world.chance.random() < 0.1:
+            world.tick()
         world.work()
     if world.chance.random() < 0.3:
         world.replay()
@@ -35,6 +37,7 @@ def simulate(seed: int) -> World:
         for _ in range(world.chance.randrange(10)):
             world.work()
     world.faults.stop()
+    world.tick()
     for _ in range(DRAIN_STEPS_MAX):
         if world.drained:
             break
@@ -50,6 +53,7 @@ def check(world: World) -> None:
     records = [sent for shard in world.shards for sent in shard.records]
     assert stored_counts(world.partials) == counts_of(records), "not each event is counted exactly once"
     assert stored_dead_letters(world.dead_letters) == dead_letters_of(records), "dead letters differ from the poison"
+    assert world.complete_until() == world.ticked_at_ms, "complete_until does not follow the tick"
     for shard in world.shards:
         if shard.records:
             last = shard.records[-1].sequence_number

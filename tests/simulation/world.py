@@ -10,10 +10,12 @@ from random import Random
 
 from chalicelib.consumers.ingest import Ingest
 from chalicelib.consumers.ports import Committed, Conflict, Failed
+from chalicelib.consumers.tick import tick_on
 from chalicelib.errors import TransientError
 from chalicelib.query.completeness import complete_until
-from chalicelib.query.ports import Shard, ShardProgress
+from chalicelib.query.ports import ShardProgress
 from chalicelib.records.batch import Record
+from chalicelib.records.shard import Shard
 from localstage.mapping import Invoke, MappingOptions, ShardMapping, Wait
 from localstage.source import Shard as ListedShard
 from localstage.source import startable
@@ -62,6 +64,7 @@ class World:
         self.progress: dict[str, Record] = {}
         self.dead_letters = {}
         self.batches = 0
+        self.ticked_at_ms = 0
         self._late_effects = []
         self._containers: list[Ingest] = []
         self._running: SimulatedShard | None = None
@@ -82,6 +85,16 @@ class World:
         # Sequence numbers rise within a shard, and a child's are above its parents'.
         self._sequence += self.chance.randrange(1, 10**4)
         shard.records.append(send(self.chance, str(self._sequence), self.now_ms))
+
+    def tick(self) -> None:
+        """The minute's tick puts a record on every open shard."""
+        self.now_ms += self.chance.randrange(2_000)
+        self.ticked_at_ms = self.now_ms
+        for shard in self.shards:
+            if shard.is_open:
+                self._sequence += self.chance.randrange(1, 10**4)
+                data = tick_on(Shard(shard.shard_id, is_open=True), self.now_ms).data
+                shard.records.append(Sent(str(self._sequence), self.now_ms, data, ()))
 
     def reshard(self) -> None:
         """Split one open shard, or merge two neighbours."""
@@ -279,14 +292,18 @@ class World:
 
     # ── what must hold at every moment ──
 
-    def _check_completeness(self) -> None:
-        """Whatever `complete_until` claims is counted."""
+    def complete_until(self) -> int | None:
+        """What an answer would claim now."""
         shards = [Shard(shard.shard_id, shard.is_open, shard.parents) for shard in self.shards]
         progress = [
             ShardProgress(shard_id, last.sequence_number, last.arrived_at_ms)
             for shard_id, last in self.progress.items()
         ]
-        claimed_ms = complete_until(shards, progress)
+        return complete_until(shards, progress)
+
+    def _check_completeness(self) -> None:
+        """Whatever `complete_until` claims is counted."""
+        claimed_ms = self.complete_until()
         if claimed_ms is None:
             return
         claimed = [sent for shard in self.shards for sent in shard.records if sent.arrived_at_ms < claimed_ms]

@@ -58,9 +58,15 @@ def test_the_ingest_mapping_is_made_after_its_stream(resources):
     assert mapping["Stream"] == {"Fn::Sub": "${EventsStream.Arn}"}
 
 
+def test_the_tick_comes_every_minute(resources):
+    (rule,) = resources["Tick"]["Properties"]["Events"].values()
+    assert (rule["Type"], rule["Properties"]["Schedule"]) == ("Schedule", "rate(1 minute)")
+
+
 def test_handlers_are_attributes_of_app(resources):
     functions = {name: r for name, r in resources.items() if r["Type"] == "AWS::Serverless::Function"}
     assert functions["Ingest"]["Properties"]["Handler"] == "app.ingest"
+    assert functions["Tick"]["Properties"]["Handler"] == "app.tick"
     assert functions["APIHandler"]["Properties"]["Handler"] == "app.app"
 
 

@@ -2,11 +2,12 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from chalicelib.aws.events_stream import SHARDS_A_PAGE, EventsStream
+from chalicelib.aws.events_stream import RECORDS_A_REQUEST, SHARDS_A_PAGE, EventsStream
+from chalicelib.consumers.ports import StreamRecord
 from chalicelib.errors import TransientError
-from chalicelib.query.ports import Shard
+from chalicelib.records.shard import Shard
 
-RANGE = {"StartingHashKey": "0", "EndingHashKey": "1"}
+RANGE = {"StartingHashKey": "7", "EndingHashKey": "9"}
 
 
 @pytest.fixture
@@ -28,8 +29,8 @@ def test_further_pages_are_asked_for_by_their_token_alone_as_kinesis_demands(kin
     child = listed("shard-1", ParentShardId="shard-0", AdjacentParentShardId="shard-9")
     stub.add_response("list_shards", {"Shards": [child]}, {"NextToken": "more", "MaxResults": SHARDS_A_PAGE})
     assert EventsStream(client, "events").list_shards(10_000) == [
-        Shard("shard-0", is_open=False),
-        Shard("shard-1", is_open=True, parents=("shard-0", "shard-9")),
+        Shard("shard-0", is_open=False, starting_hash_key="7"),
+        Shard("shard-1", is_open=True, parents=("shard-0", "shard-9"), starting_hash_key="7"),
     ]
 
 
@@ -47,3 +48,13 @@ def test_a_throttled_list_is_transient_and_a_refused_one_is_not(kinesis):
 def test_out_of_time_nothing_is_asked(kinesis):
     with pytest.raises(TransientError, match="out of time"):
         EventsStream(kinesis[0], "events").list_shards(0)
+
+
+def test_records_are_put_500_at_once_and_those_refused_are_counted(kinesis):
+    client, stub = kinesis
+    records = [StreamRecord("tick", str(number), b"{}") for number in range(RECORDS_A_REQUEST + 1)]
+    wire = [{"PartitionKey": "tick", "ExplicitHashKey": each.explicit_hash_key, "Data": b"{}"} for each in records]
+    for request, failed in ((wire[:RECORDS_A_REQUEST], 2), (wire[RECORDS_A_REQUEST:], 1)):
+        answer = {"FailedRecordCount": failed, "Records": [{"ErrorCode": "InternalFailure"}]}
+        stub.add_response("put_records", answer, {"StreamName": "events", "Records": request})
+    assert EventsStream(client, "events").put_records(records, 10_000) == 3

@@ -13,7 +13,8 @@ from chalicelib.aggregates.partial import Partial, absorb, fold
 from chalicelib.aggregates.windows import parse_instant, window_start
 from chalicelib.query import http
 from chalicelib.query.endpoints import Query
-from chalicelib.query.ports import ReadCost, Shard, ShardProgress, StoredShare
+from chalicelib.query.ports import ReadCost, ShardProgress, StoredShare
+from chalicelib.records.shard import Shard
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS

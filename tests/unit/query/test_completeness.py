@@ -2,7 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.query.completeness import complete_until
-from chalicelib.query.ports import Shard, ShardProgress
+from chalicelib.query.ports import ShardProgress
+from chalicelib.records.shard import Shard
 
 
 def opened(shard_id, *parents):

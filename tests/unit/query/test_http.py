@@ -12,7 +12,8 @@ from chalicelib.errors import DefinitionChangedError, InvariantError, TransientE
 from chalicelib.query import answer as answers
 from chalicelib.query import endpoints, http
 from chalicelib.query.errors import NotAcceptableError
-from chalicelib.query.ports import Shard, ShardProgress
+from chalicelib.query.ports import ShardProgress
+from chalicelib.records.shard import Shard
 from tests.unit.query.shop import NOW_MS, START_MS, Sale, Sold, Stage, Stream, read_json, sold
 
 any_text = st.text(st.characters(exclude_categories=["Cs"]))
