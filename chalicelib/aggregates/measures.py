@@ -76,37 +76,34 @@ class Count(Measure, frozen=True):
         return (Accumulator("count"),)
 
 
-class Sum(Measure, frozen=True):
+class _OfField(Measure, frozen=True):
+    """A measure that one accumulator of a number field answers."""
+
+    type_name: ClassVar[str] = "decimal"
+    kind: ClassVar[str]
+    field: str
+
+    @property
+    def accumulators(self) -> tuple[Accumulator, ...]:
+        return (Accumulator(self.kind, self.field),)
+
+
+class Sum(_OfField, frozen=True):
     """The exact sum of a number field."""
 
-    type_name: ClassVar[str] = "decimal"
-    field: str
-
-    @property
-    def accumulators(self) -> tuple[Accumulator, ...]:  # noqa: D102  as Measure's
-        return (Accumulator("sum", self.field),)
+    kind: ClassVar[str] = "sum"
 
 
-class Min(Measure, frozen=True):
+class Min(_OfField, frozen=True):
     """The smallest value of a number field."""
 
-    type_name: ClassVar[str] = "decimal"
-    field: str
-
-    @property
-    def accumulators(self) -> tuple[Accumulator, ...]:  # noqa: D102  as Measure's
-        return (Accumulator("min", self.field),)
+    kind: ClassVar[str] = "min"
 
 
-class Max(Measure, frozen=True):
+class Max(_OfField, frozen=True):
     """The largest value of a number field."""
 
-    type_name: ClassVar[str] = "decimal"
-    field: str
-
-    @property
-    def accumulators(self) -> tuple[Accumulator, ...]:  # noqa: D102  as Measure's
-        return (Accumulator("max", self.field),)
+    kind: ClassVar[str] = "max"
 
 
 class Mean(Measure, frozen=True):
