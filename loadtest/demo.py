@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
 from loadtest import cdnow
 from loadtest.cdnow import Purchase, Total
 from loadtest.producer import Encoding, Producer, Receipt
 from localstage import aws
 from localstage.errors import StageError
 from localstage.stage import LocalStage
-from ops.dead_letters import read_dead_letters
 
 EXACT, DIFFERENT, NOT_STARTED = 0, 1, 2
 WAIT_SECONDS_MAX = 300
@@ -98,19 +98,19 @@ def expected(purchases: Sequence[Purchase]) -> Outcome:
 
 
 def counted(api: Api, dead_letters: Mapping[str, int], months: Sequence[str]) -> Outcome:
-    """What the system answers, over the months in question and a day at either side of them."""
-    start, end = f"{months[0]}-01", _month_after(months[-1])
+    """What the system answers over these months."""
     return Outcome(
-        api.total(start, end),
-        {month: api.total(f"{month}-01", _month_after(month)) for month in months},
-        api.best_customers(start, end),
+        api.total(*days_of(months)),
+        {month: api.total(*days_of([month])) for month in months},
+        api.best_customers(*days_of(months)),
         dead_letters,
     )
 
 
-def _month_after(month: str) -> str:
-    year, number = map(int, month.split("-"))
-    return f"{year + number // 12}-{number % 12 + 1:02d}-01"
+def days_of(months: Sequence[str]) -> tuple[str, str]:
+    """The first day of these months ("1997-01", in order), and the first after them."""
+    year, number = map(int, months[-1].split("-"))
+    return f"{months[0]}-01", f"{year + number // 12}-{number % 12 + 1:02d}-01"
 
 
 def differences(expected: Outcome, counted: Outcome) -> list[str]:
@@ -153,10 +153,9 @@ def wait_until_committed(api: Api, receipt: Receipt, months: Sequence[str], want
     """
     bar = progress.add_task("counted", total=wanted)
     deadline = time.monotonic() + WAIT_SECONDS_MAX
-    start, end = f"{months[0]}-01", _month_after(months[-1])
     while time.monotonic() < deadline:
         checkpoints = api.checkpoints()
-        progress.update(bar, completed=api.total(start, end).orders)
+        progress.update(bar, completed=api.total(*days_of(months)).orders)
         # A tick may have come in behind the last order.
         if all(int(checkpoints.get(shard) or 0) >= int(last) for shard, last in receipt.last_sequence_numbers.items()):
             return
@@ -175,7 +174,7 @@ def show(console: Console, outcome: Outcome) -> None:
     for month, total in outcome.by_month.items():
         months.add_row(month, f"{total.orders:,}", f"{total.revenue}")
     months.add_section()
-    months.add_row("all", f"{outcome.total.orders:,}", f"{outcome.total.revenue:,}")
+    months.add_row("all", f"{outcome.total.orders:,}", f"{outcome.total.revenue}")
     for customer, total in outcome.best_customers:
         customers.add_row(customer, f"{total.orders:,}", f"{total.revenue}")
     for reason, count in sorted(outcome.dead_letters.items()):
@@ -208,8 +207,8 @@ def run(purchases: Sequence[Purchase], console: Console) -> int:
             receipt = send(purchases, stage, progress)
             wait_until_committed(api, receipt, months, wanted.total.orders, progress)
         seconds = time.monotonic() - started
-        dead_letters = read_dead_letters(aws.client("s3", stage.endpoint_url), f"highwater-{stage.stage}-dead-letters")
-        got = counted(api, Counter(letter.reason for letter in dead_letters), months)
+        bucket = DeadLettersBucket(aws.client("s3", stage.endpoint_url), f"highwater-{stage.stage}-dead-letters")
+        got = counted(api, Counter(letter.reason for letter in bucket.read_all()), months)
         show(console, got)
         console.print(
             f"{receipt.events:,} orders in {receipt.records:,} Kinesis records were sent, counted and readable within "

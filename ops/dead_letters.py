@@ -4,39 +4,18 @@ Counts by reason, and of each reason the newest error. Payloads are not shown; t
 """
 
 import argparse
-import gzip
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import boto3
-import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
-from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
+from chalicelib.aws.dead_letters_bucket import DeadLetter, DeadLettersBucket
+
 SHOWN, REFUSED = 0, 2
-
-
-class DeadLetter(Struct, frozen=True):
-    """A line of a dead letters object, without its payload."""
-
-    reason: str
-    error: str
-    arrived_at: str
-    shard_id: str
-    sequence_number: str
-
-
-def read_dead_letters(s3: Any, bucket: str) -> Iterator[DeadLetter]:
-    """Every dead letter in the bucket, in the order of its keys."""
-    line = msgspec.json.Decoder(DeadLetter)
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="dead-letters/"):
-        for listed in page.get("Contents", []):
-            body = s3.get_object(Bucket=bucket, Key=listed["Key"])["Body"].read()
-            yield from line.decode_lines(gzip.decompress(body))
 
 
 def summary(letters: Iterator[DeadLetter]) -> Table:
@@ -60,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         s3 = boto3.client("s3", endpoint_url=options.endpoint_url)
-        table = summary(read_dead_letters(s3, f"highwater-{options.stage}-dead-letters"))
+        table = summary(DeadLettersBucket(s3, f"highwater-{options.stage}-dead-letters").read_all())
     except (BotoCoreError, ClientError) as error:
         sys.stderr.write(f"the dead letters cannot be read: {error}\n")
         return REFUSED

@@ -7,17 +7,16 @@ A window's start is RFC 3339 text, so that a range of windows is a range of sort
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from functools import partial as bind
 from threading import Lock
 from typing import TYPE_CHECKING, Any
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.aggregates.metric import Catalog, GroupKey, Metric
 from chalicelib.aggregates.partial import Partial, PartialKey, States, decode_groups, encode_groups
 from chalicelib.aggregates.windows import format_duration, format_instant, parse_instant
 from chalicelib.aws.concurrent import call_all, call_in_time, result_in_time
-from chalicelib.aws.failures import name_of, transient_errors
+from chalicelib.aws.failures import CALL_FAILURES, name_of, transient_errors
 from chalicelib.consumers.ports import Committed, Conflict, Failed, PartialPut, PutOutcome
 from chalicelib.errors import DefinitionChangedError
 from chalicelib.query.ports import ReadCost, ReadPlan, ShardProgress, StoredShare
@@ -45,8 +44,7 @@ class AggregatesTable:
 
     def put_partials(self, puts: Sequence[PartialPut], timeout_ms: int) -> list[PutOutcome]:
         """Carry out the puts at once; one that has not answered in time has failed."""
-        calls = call_all(self._put_partial, puts, timeout_ms)
-        return [call.result() if call.done() and not call.cancelled() else Failed("out of time") for call in calls]
+        return [_outcome_of(call) for call in call_all(self._put_partial, puts, timeout_ms)]
 
     def _put_partial(self, put: PartialPut) -> PutOutcome:
         condition: dict[str, Any] = {"ConditionExpression": NOTHING_STANDS}
@@ -66,8 +64,6 @@ class AggregatesTable:
         except self._client.exceptions.ConditionalCheckFailedException as refused:
             standing: Any = refused.response.get("Item")
             return Conflict(self._partial_of(self._catalog.metrics[put.key.metric], standing) if standing else None)
-        except (ClientError, BotoCoreError) as error:
-            return Failed(name_of(error))
         return Committed(_write_units(answer))
 
     def read_shares(self, plan: ReadPlan, take: Callable[[StoredShare], None], timeout_ms: int) -> ReadCost:
@@ -179,6 +175,13 @@ class AggregatesTable:
         if item["definition"]["S"] != metric.fingerprint:
             raise DefinitionChangedError(f"metric {metric.name!r} is stored under another definition; rename it")
         return decode_groups(metric, item["groups"]["B"])
+
+
+def _outcome_of(call: "Future[PutOutcome]") -> PutOutcome:
+    try:
+        return result_in_time(call)
+    except CALL_FAILURES as error:
+        return Failed(name_of(error))
 
 
 def _write_units(answer: Mapping[str, Any]) -> float:

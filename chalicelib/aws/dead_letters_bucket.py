@@ -7,16 +7,16 @@ so a retry, however it cuts the batch, overwrites an object with itself.
 
 import zlib
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 import orjson
-from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct
 
 from chalicelib.aggregates.windows import format_instant
 from chalicelib.aws.concurrent import call_all, result_in_time
-from chalicelib.aws.failures import name_of
-from chalicelib.errors import TransientError
+from chalicelib.aws.failures import CALL_FAILURES, name_of
 from chalicelib.records.batch import Record
 from chalicelib.records.rejection import Rejected
 
@@ -24,10 +24,21 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PREFIX = "dead-letters"
+GZIP_WBITS = zlib.MAX_WBITS | 16  # zlib's way to say: with gzip's header
+
+
+class DeadLetter(Struct, frozen=True):
+    """A line of a dead letters object, without its payload."""
+
+    reason: str
+    error: str
+    arrived_at: str
+    shard_id: str
+    sequence_number: str
 
 
 class DeadLettersBucket:
-    """The DeadLetterStore of ingest, on S3."""
+    """The DeadLetterStore of ingest, on S3; and what it holds, for operators."""
 
     def __init__(self, client: "S3Client", name: str) -> None:
         self._client = client
@@ -53,9 +64,17 @@ class DeadLettersBucket:
         for place, call in zip(rejected, calls, strict=True):
             try:
                 result_in_time(call)
-            except (TransientError, ClientError, BotoCoreError) as error:
+            except CALL_FAILURES as error:
                 failed[place] = name_of(error)
         return failed
+
+    def read_all(self) -> Iterator[DeadLetter]:
+        """Every dead letter in the bucket, in the order of its keys."""
+        decoder = msgspec.json.Decoder(DeadLetter)
+        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=f"{PREFIX}/"):
+            for listed in page.get("Contents", []):
+                body = self._client.get_object(Bucket=self._name, Key=listed["Key"])["Body"].read()
+                yield from decoder.decode_lines(zlib.decompress(body, wbits=GZIP_WBITS))
 
 
 def object_key(stream: str, shard_id: str, record: Record) -> str:
@@ -66,7 +85,7 @@ def object_key(stream: str, shard_id: str, record: Record) -> str:
 
 def encode(stream: str, shard_id: str, record: Record, rejected: Sequence[Rejected]) -> bytes:
     """The object of a record's dead letters: the same bytes for the same record, whenever they are made."""
-    compressor = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)  # 16: with gzip's header, whose time is left zero
+    compressor = zlib.compressobj(wbits=GZIP_WBITS)  # leaves the time in gzip's header zero
     parts = []
     for piece in rejected:  # one by one: a record may hold a hundred thousand, and all their text at once would not fit
         line = {

@@ -17,6 +17,9 @@ THROTTLED = {
     "ThrottlingException",
 }
 
+# What a call of `concurrent.call_all` fails with, whoever is at fault; `name_of` names each.
+CALL_FAILURES = (TransientError, ClientError, BotoCoreError)
+
 
 @contextmanager
 def transient_errors() -> Iterator[None]:

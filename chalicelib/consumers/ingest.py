@@ -156,14 +156,13 @@ class Ingest:
     def _advance(self, batch: Batch, done: int, remaining_ms: Callable[[], int], report: IngestReport) -> bool:
         last = batch.records[done - 1]
         try:
-            report.write_units += self._progress.advance(
-                batch.stream, batch.shard_id, last, max(0, remaining_ms() - ANSWER_MS)
-            )
+            time_left_ms = _time_left(remaining_ms, ANSWER_MS)
+            report.write_units += self._progress.advance(batch.stream, batch.shard_id, last, time_left_ms)
         except TransientError as error:
             report.errors[str(error)] += 1
             return False
         return True
 
 
-def _time_left(remaining_ms: Callable[[], int]) -> int:
-    return max(0, remaining_ms() - RESERVE_MS)
+def _time_left(remaining_ms: Callable[[], int], reserve_ms: int = RESERVE_MS) -> int:
+    return max(0, remaining_ms() - reserve_ms)
