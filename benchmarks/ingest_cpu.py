@@ -11,7 +11,7 @@ process, all threads; rounds are interleaved, since the machine is shared; the r
 
 import argparse
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 from time import process_time
 from typing import Any
@@ -23,7 +23,7 @@ from rich.table import Table
 
 from benchmarks.orders import aggregated, lambda_event, orders
 from chalicelib import definitions
-from chalicelib.aggregates.metric import Catalog
+from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.aws.aggregates_table import AggregatesTable
 from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
 from chalicelib.consumers.ingest import Ingest
@@ -42,10 +42,10 @@ class InstantClient:
         return {}
 
 
-def make_ingest(client: Any) -> Ingest:
-    """The real handler on this client."""
-    catalog = Catalog(definitions.EVENT_TYPES, definitions.METRICS)
-    table = AggregatesTable(client, "highwater-bench-aggregates", catalog, DAY_MS)
+def make_ingest(client: Any, stage: str = "bench", metrics: Sequence[Metric] = definitions.METRICS) -> Ingest:
+    """The real handler on this client, for the tables of this stage."""
+    catalog = Catalog(definitions.EVENT_TYPES, metrics)
+    table = AggregatesTable(client, f"highwater-{stage}-aggregates", catalog, DAY_MS)
     return Ingest(catalog, decoder(catalog, DAY_MS, 300_000), table, DeadLettersBucket(client, "none"), table)
 
 

@@ -15,14 +15,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.ingest_cpu import DAY_MS, EVENTS_PER_AGGREGATE
+from benchmarks.ingest_cpu import EVENTS_PER_AGGREGATE, make_ingest
 from benchmarks.orders import aggregated, lambda_event, orders
 from chalicelib import definitions
-from chalicelib.aggregates.metric import Catalog, Metric
-from chalicelib.aws.aggregates_table import AggregatesTable
-from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
-from chalicelib.consumers.ingest import Ingest
-from chalicelib.wiring import decoder
+from chalicelib.aggregates.metric import Metric
 from localstage import aws
 from localstage.emulator import Emulator
 from ops.resources import ensure
@@ -33,10 +29,7 @@ BATCHES = 10
 def write_units_per_million(endpoint_url: str, metrics: tuple[Metric, ...], events_per_batch: int, stage: str) -> float:
     """Ingest ten batches of one shard into an empty table and count."""
     ensure(stage, endpoint_url=endpoint_url, session=aws.session(), shards=1)
-    client = aws.client("dynamodb", endpoint_url)
-    catalog = Catalog(definitions.EVENT_TYPES, metrics)
-    table = AggregatesTable(client, f"highwater-{stage}-aggregates", catalog, DAY_MS)
-    ingest = Ingest(catalog, decoder(catalog, DAY_MS, 300_000), table, DeadLettersBucket(client, "none"), table)
+    ingest = make_ingest(aws.client("dynamodb", endpoint_url), stage, metrics)
     units = 0.0
     sequence_number = 1
     for batch in range(BATCHES):
