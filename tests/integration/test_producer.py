@@ -2,68 +2,28 @@
 
 import base64
 import gzip
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 import zstandard
 from aws_kinesis_agg.deaggregator import iter_deaggregate_records
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError
 
 from loadtest.cdnow import order_placed, read_purchases
 from loadtest.producer import Encoding, Producer, to_wire
 from loadtest.producer.__main__ import main
+from localstage import aws
 
 SHARDS = 3
 ORDERS = 4_000
 
 
-@pytest.fixture(scope="module")
-def endpoint_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {
-        "BIND_HOST": "127.0.0.1",
-        "GATEWAY_PORT": str(port),
-        "SERVICES": "kinesis",
-        "IOT_MTLS_ENABLED": "0",
-        "SFTP_ENABLED": "0",
-        "LOG_LEVEL": "WARNING",
-    }
-    server = subprocess.Popen(
-        [sys.executable, "-m", "ministack"], env=os.environ | settings, cwd=tmp_path_factory.mktemp("ministack")
-    )
-    yield f"http://127.0.0.1:{port}"
-    server.terminate()
-    server.wait()
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def client(endpoint_url: str) -> Any:
-    once = Config(retries={"total_max_attempts": 1})
-    session = boto3.Session("test", "test", region_name="us-east-1")
-    client = session.client("kinesis", endpoint_url=endpoint_url, config=once)
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            client.list_streams()
-        except BotoCoreError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return client
+    return aws.client("kinesis", endpoint_url)
 
 
 @pytest.fixture

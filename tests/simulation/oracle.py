@@ -35,8 +35,9 @@ def stored_counts(partials: Mapping[PartialKey, Partial]) -> Counter:
     return counts
 
 
-def stored_dead_letters(objects: Mapping[str, Iterable[Rejected]]) -> dict[str, list[str]]:
+def stored_dead_letters(objects: Mapping[tuple[str, str, str], Iterable[Rejected]]) -> dict[str, list[str]]:
     """The same of the dead letters that are stored."""
     return {
-        sequence_number: [str(piece.refusal.reason) for piece in pieces] for sequence_number, pieces in objects.items()
+        sequence_number: [str(piece.refusal.reason) for piece in pieces]
+        for (_, _, sequence_number), pieces in objects.items()
     }

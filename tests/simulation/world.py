@@ -6,20 +6,21 @@ the midst of it. The world checks after every step what must hold at every momen
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 from chalicelib.consumers.ingest import Ingest
-from chalicelib.consumers.ports import Committed, Conflict, Failed
+from chalicelib.consumers.ports import Committed, Failed
 from chalicelib.consumers.tick import tick_on
 from chalicelib.errors import TransientError
 from chalicelib.query.completeness import complete_until
 from chalicelib.query.ports import ShardProgress
-from chalicelib.records.batch import Record
 from chalicelib.records.shard import Shard
 from localstage.mapping import Invoke, MappingOptions, ShardMapping, Wait
 from localstage.source import Shard as ListedShard
 from localstage.source import startable
 from tests.builders import CATALOG, NOON_MS, lambda_event, make_decoder
+from tests.fakes import MemoryAggregates, MemoryDeadLetters
 from tests.simulation.faults import Faults, Killed
 from tests.simulation.oracle import counts_of, dead_letters_of, stored_counts, stored_dead_letters
 from tests.simulation.producer import Sent, send
@@ -47,7 +48,6 @@ class Fetched:
     """A record as the mapping sees it."""
 
     sent: Sent
-    shard_id: str
     arrived_ms: int
     sequence_number: str
     payload_bytes: int = 1
@@ -60,9 +60,10 @@ class World:
         self.chance = Random(seed)
         self.faults = faults
         self.now_ms = NOON_MS
-        self.partials = {}
-        self.progress: dict[str, Record] = {}
-        self.dead_letters = {}
+        self._aggregates = MemoryAggregates()
+        self._letters = MemoryDeadLetters()
+        self.partials = self._aggregates.partials
+        self.dead_letters = self._letters.objects
         self.batches = 0
         self.ticked_at_ms = 0
         self._late_effects = []
@@ -116,16 +117,14 @@ class World:
                 self._add_shard(keys, (parent.shard_id,))
             self.faults.fired["split"] += 1
 
-    def work(self) -> bool:
-        """Let one shard's mapping take a step. Returns: whether there was anything to do."""
+    def work(self) -> None:
+        """Let each shard's mapping take a step, in any order."""
         self._begin_shards()
-        idle = True
         for shard in self.chance.sample(self.shards, len(self.shards)):
             if shard.mapping and not shard.mapping.drained:
-                idle = not self._step(shard) and idle
+                self._step(shard)
         self._let_late_effects_land()
         self._check_completeness()
-        return not idle
 
     def replay(self) -> None:
         """Read every shard from its beginning again, with new containers."""
@@ -161,10 +160,10 @@ class World:
                 )
                 shard.mapping = ShardMapping(options, lambda: self.faults.hits(self.chance, "delivered_again"))
 
-    def _step(self, shard: SimulatedShard) -> bool:
+    def _step(self, shard: SimulatedShard) -> None:
         mapping = shard.mapping
         fetched = [
-            Fetched(sent, shard.shard_id, sent.arrived_at_ms, sent.sequence_number)
+            Fetched(sent, sent.arrived_at_ms, sent.sequence_number)
             for sent in shard.records[shard.fetched : shard.fetched + mapping.room]
         ]
         shard.fetched += len(fetched)
@@ -174,11 +173,8 @@ class World:
         match mapping.decide(self.now_ms):
             case Invoke(records):
                 self._invoke(shard, mapping, [record.sent for record in records])
-                return True
-            case Wait(until_ms):
-                if until_ms is not None:
-                    self.now_ms = max(self.now_ms, until_ms)
-                return until_ms is not None or bool(fetched)
+            case Wait(until_ms) if until_ms is not None:
+                self.now_ms = max(self.now_ms, until_ms)
 
     def _invoke(self, shard: SimulatedShard, mapping: ShardMapping, records: list[Sent]) -> None:
         container = self._container()
@@ -250,40 +246,31 @@ class World:
 
     def put_partials(self, puts, timeout_ms):
         if not timeout_ms:
-            return [Failed("out of time") for _ in puts]
+            return self._aggregates.put_partials(puts, 0)
         return [self._call(lambda put=put: self._put(put), lambda: Failed("ThrottlingException")) for put in puts]
 
     def _put(self, put):
         standing = self.partials.get(put.key)
-        if (standing.checkpoint if standing else None) != put.built_on:
-            return Conflict(standing)
-        assert standing is None or standing.checkpoint < put.partial.checkpoint, "a checkpoint went back"
-        self.partials[put.key] = put.partial
-        return Committed(1.0)
+        (outcome,) = self._aggregates.put_partials([put], 1)
+        if isinstance(outcome, Committed) and standing:
+            assert standing.checkpoint < put.partial.checkpoint, "a checkpoint went back"
+        return outcome
 
     def put_dead_letters(self, stream, shard_id, rejected, timeout_ms):
+        store = partial(self._letters.put_dead_letters, stream, shard_id)
+        if not timeout_ms:
+            return store(rejected, 0)
         failed = {}
-        for place, (record, pieces) in rejected.items():
-
-            def store(record=record, pieces=pieces):
-                self.dead_letters[record.sequence_number] = list(pieces)
-                return True
-
-            if not timeout_ms or not self._call(store, lambda: False):
-                failed[place] = "SlowDown"
+        for place, pieces in rejected.items():
+            failed |= self._call(partial(store, {place: pieces}, timeout_ms), lambda place=place: {place: "SlowDown"})
         return failed
 
     def advance(self, stream, shard_id, last, timeout_ms):
-        def store():
-            known = self.progress.get(shard_id)
-            if known is None or known.position < last.position:
-                self.progress[shard_id] = last
-            return 1.0
-
         def fail():
             raise TransientError("ThrottlingException")
 
-        return self._call(store, fail)
+        store = partial(self._aggregates.advance, stream, shard_id, last, timeout_ms)
+        return self._call(store, fail) if timeout_ms else store()
 
     def _let_late_effects_land(self) -> None:
         self.chance.shuffle(self._late_effects)
@@ -295,11 +282,15 @@ class World:
     def complete_until(self) -> int | None:
         """What an answer would claim now."""
         shards = [Shard(shard.shard_id, shard.is_open, shard.parents) for shard in self.shards]
-        progress = [
-            ShardProgress(shard_id, last.sequence_number, last.arrived_at_ms)
-            for shard_id, last in self.progress.items()
-        ]
-        return complete_until(shards, progress)
+        return complete_until(shards, list(self.progress.values()))
+
+    @property
+    def progress(self) -> dict[str, ShardProgress]:
+        """How far each shard has been committed."""
+        return {
+            shard_id: ShardProgress(shard_id, sequence_number, arrived_at_ms)
+            for (_, shard_id), (_, sequence_number, arrived_at_ms) in self._aggregates.progress.items()
+        }
 
     def _check_completeness(self) -> None:
         """Whatever `complete_until` claims is counted."""
