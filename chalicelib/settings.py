@@ -15,16 +15,21 @@ from chalicelib.errors import SettingError
 
 
 class Settings(Struct, frozen=True):
-    """A stage's settings. Units: lateness_ms and future_tolerance_ms are milliseconds."""
+    """A stage's settings. Units: what ends in _ms is milliseconds."""
 
     stage: str
     events_stream: str
     aggregates_table: str
     orders_table: str
     dead_letters_bucket: str
+    ids_table: str
+    idempotency_table: str
     results_topic_arn: str
+    redrive_queue_url: str
     lateness_ms: int
     future_tolerance_ms: int
+    dedup_horizon_ms: int
+    events_retention_ms: int
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -41,9 +46,14 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         aggregates_table=_name(environment, "AGGREGATES_TABLE", f"highwater-{stage}-aggregates"),
         orders_table=_name(environment, "ORDERS_TABLE", f"highwater-{stage}-orders"),
         dead_letters_bucket=_name(environment, "DEAD_LETTERS_BUCKET", f"highwater-{stage}-dead-letters"),
+        ids_table=_name(environment, "IDS_TABLE", f"highwater-{stage}-ids"),
+        idempotency_table=_name(environment, "IDEMPOTENCY_TABLE", f"highwater-{stage}-idempotency"),
         results_topic_arn=environment.get("RESULTS_TOPIC_ARN", ""),
+        redrive_queue_url=environment.get("REDRIVE_QUEUE_URL", ""),
         lateness_ms=_duration(environment, "LATENESS", "1d"),
         future_tolerance_ms=_duration(environment, "FUTURE_TOLERANCE", "5m"),
+        dedup_horizon_ms=_duration(environment, "DEDUP_HORIZON", "15m"),
+        events_retention_ms=_duration(environment, "EVENTS_RETENTION", "7d"),
     )
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_kinesis import KinesisClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
 
 CONCURRENCY_MAX = 16  # calls under way at once; connections and threads are kept for as many
 
@@ -48,4 +50,18 @@ def s3() -> "S3Client":
 def kinesis() -> "KinesisClient":
     """The Kinesis client."""
     client: KinesisClient = _session().client("kinesis", config=CONFIG)
+    return client
+
+
+@cache
+def sns() -> "SNSClient":
+    """The SNS client."""
+    client: SNSClient = _session().client("sns", config=CONFIG)
+    return client
+
+
+@cache
+def sqs() -> "SQSClient":
+    """The SQS client."""
+    client: SQSClient = _session().client("sqs", config=CONFIG)
     return client

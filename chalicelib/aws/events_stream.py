@@ -37,6 +37,7 @@ class EventsStream:
                 "EndingSequenceNumber" not in shard["SequenceNumberRange"],
                 tuple(filter(None, (shard.get("ParentShardId"), shard.get("AdjacentParentShardId")))),
                 shard["HashKeyRange"]["StartingHashKey"],
+                shard["HashKeyRange"]["EndingHashKey"],
             )
             for shard in shards
         ]

@@ -14,6 +14,8 @@ class Reason(StrEnum):
     INVALID = "invalid"  # an event that breaks its type's rules
     TOO_LATE = "too late"  # its time lies further before its arrival than the lateness allows
     FROM_THE_FUTURE = "from the future"  # its time lies further after its arrival than clocks may differ
+    CONFLICTING_DUPLICATE = "conflicting duplicate"  # its id was counted shortly before, with other content
+    NOT_HANDLED = "not handled"  # counted; but a handler of its type refused it
 
 
 class Refusal(Struct, frozen=True):

@@ -29,8 +29,8 @@ def test_further_pages_are_asked_for_by_their_token_alone_as_kinesis_demands(kin
     child = listed("shard-1", ParentShardId="shard-0", AdjacentParentShardId="shard-9")
     stub.add_response("list_shards", {"Shards": [child]}, {"NextToken": "more", "MaxResults": SHARDS_A_PAGE})
     assert EventsStream(client, "events").list_shards(10_000) == [
-        Shard("shard-0", is_open=False, starting_hash_key="7"),
-        Shard("shard-1", is_open=True, parents=("shard-0", "shard-9"), starting_hash_key="7"),
+        Shard("shard-0", is_open=False, starting_hash_key="7", ending_hash_key="9"),
+        Shard("shard-1", is_open=True, parents=("shard-0", "shard-9"), starting_hash_key="7", ending_hash_key="9"),
     ]
 
 
