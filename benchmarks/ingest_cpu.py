@@ -21,17 +21,29 @@ from aws_kinesis_agg.deaggregator import iter_deaggregate_records
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.orders import aggregated, lambda_event, orders
+from benchmarks.orders import SHARD_ID, aggregated, lambda_event, orders
 from chalicelib import definitions
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.aws.aggregates_table import AggregatesTable
 from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
+from chalicelib.aws.ids_table import IdsTable
+from chalicelib.consumers.counted_ids import CountedIds
 from chalicelib.consumers.ingest import Ingest
+from chalicelib.records.shard import Shard
 from chalicelib.wiring import decoder
 
 DAY_MS = 86_400_000
+HORIZON_MS = 900_000
 EVENTS_PER_BATCH = 10_000
 EVENTS_PER_AGGREGATE = 200
+
+
+class OneShard:
+    """A stream of one shard."""
+
+    def list_shards(self, timeout_ms: int) -> list[Shard]:  # noqa: ARG002  there is nothing to wait for
+        """The shard of `benchmarks.orders`' events."""
+        return [Shard(SHARD_ID, is_open=True)]
 
 
 class InstantClient:
@@ -41,12 +53,28 @@ class InstantClient:
         """DynamoDB's PutItem, which always succeeds."""
         return {}
 
+    def get_paginator(self, _operation: str) -> "InstantClient":
+        """The paginator of any operation."""
+        return self
+
+    def paginate(self, **_: Any) -> list[dict[str, Any]]:
+        """Pages of DynamoDB's Query, which never finds anything."""
+        return [{"Items": []}]
+
 
 def make_ingest(client: Any, stage: str = "bench", metrics: Sequence[Metric] = definitions.METRICS) -> Ingest:
     """The real handler on this client, for the tables of this stage."""
     catalog = Catalog(definitions.EVENT_TYPES, metrics)
     table = AggregatesTable(client, f"highwater-{stage}-aggregates", catalog, DAY_MS)
-    return Ingest(catalog, decoder(catalog, DAY_MS, 300_000), table, DeadLettersBucket(client, "none"), table)
+    ids = CountedIds(IdsTable(client, f"highwater-{stage}-ids", DAY_MS), OneShard(), HORIZON_MS)
+    return Ingest(
+        catalog,
+        decoder(catalog, DAY_MS, 300_000),
+        partials=table,
+        dead_letters=DeadLettersBucket(client, "none"),
+        progress=table,
+        ids=ids,
+    )
 
 
 def decode_the_usual_way(event: dict[str, Any]) -> int:
@@ -67,11 +95,12 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=15)
     arguments.add_argument("--customers", type=int, default=1_000)
     options = arguments.parse_args()
-    payloads = aggregated(orders(EVENTS_PER_BATCH, customers=options.customers), EVENTS_PER_AGGREGATE)
     ingest = make_ingest(InstantClient())
     usual: list[float] = []
     ours: list[float] = []
     for round_number in range(options.rounds):
+        made = orders(EVENTS_PER_BATCH, customers=options.customers, seed=round_number)
+        payloads = aggregated(made, EVENTS_PER_AGGREGATE)
         event = lambda_event(payloads, 1 + round_number * len(payloads))
         usual.append(cpu_us(lambda event=event: decode_the_usual_way(event), EVENTS_PER_BATCH))  # type: ignore[misc]
         ours.append(cpu_us(lambda event=event: ingest(event, lambda: 60_000), EVENTS_PER_BATCH))  # type: ignore[misc]

@@ -10,6 +10,7 @@ from aws_kinesis_agg.aggregator import AggRecord
 from chalicelib.aggregates.windows import format_instant
 from localstage.kinesis import lambda_record
 
+SHARD_ID = "shardId-000000000000"
 ARRIVED_AT_MS = 1_795_468_800_000
 CURRENCIES = ("USD", "EUR", "GBP", "JPY")
 ORDER_TYPES = ("standard", "express", "gift")
@@ -72,7 +73,7 @@ def lambda_event(payloads: list[bytes], first_sequence_number: int = 1) -> dict[
                     "Data": b64encode(payload).decode(),
                     "ApproximateArrivalTimestamp": ARRIVED_AT_MS / 1000,
                 },
-                shard_id="shardId-000000000000",
+                shard_id=SHARD_ID,
                 stream_arn="arn:aws:kinesis:us-east-1:000000000000:stream/highwater-bench-events",
                 role_arn="arn:aws:iam::000000000000:role/ingest",
             )

@@ -18,6 +18,13 @@ class OutOfOrderError(InvariantError):
     """A batch's records are not in rising sequence order, or are of more than one shard."""
 
 
+class CorruptIdLogError(InvariantError):
+    """An item of the id log cannot be read, so nobody can say which events are duplicates: the shard waits, loudly.
+
+    docs/operations.md says what to do.
+    """
+
+
 class DefinitionError(InvariantError):
     """`definitions.py` declares something that cannot work; raised at import, naming the declaration."""
 

@@ -23,10 +23,14 @@ def publish_ingest(report: IngestReport, commit_ms: float) -> None:
     metrics.add_metric("Batches", MetricUnit.Count, 1)
     metrics.add_metric("Records", MetricUnit.Count, report.records)
     metrics.add_metric("Events", MetricUnit.Count, report.events)
+    metrics.add_metric("Duplicates", MetricUnit.Count, report.duplicates)
+    metrics.add_metric("MisplacedUserRecords", MetricUnit.Count, report.misplaced)
     metrics.add_metric("Partials", MetricUnit.Count, report.partials)
     metrics.add_metric("Rebases", MetricUnit.Count, report.rebases)
     metrics.add_metric("WriteUnits", MetricUnit.Count, report.write_units)
     metrics.add_metric("OverflowedGroups", MetricUnit.Count, report.overflowed_groups)
+    metrics.add_metric("IdsHeld", MetricUnit.Count, report.ids_held)
+    metrics.add_metric("IdsForgotten", MetricUnit.Count, report.ids_forgotten)
     metrics.add_metric("CommitTime", MetricUnit.Milliseconds, commit_ms)
     metrics.add_metric("FailedBatches", MetricUnit.Count, int(report.failed_sequence_number is not None))
     for reason, count in report.dead_letters.items():
@@ -38,10 +42,14 @@ def publish_ingest(report: IngestReport, commit_ms: float) -> None:
         "shard_id": report.shard_id,
         "records": report.records,
         "events": report.events,
+        "duplicates": report.duplicates,
+        "misplaced": report.misplaced,
         "dead_letters": dict(report.dead_letters),
         "partials": report.partials,
         "rebases": report.rebases,
         "overflowed_groups": report.overflowed_groups,
+        "ids_held": report.ids_held,
+        "ids_forgotten": report.ids_forgotten,
         "commit_ms": round(commit_ms, 1),
     }
     if report.failed_sequence_number is None:

@@ -13,6 +13,8 @@ from chalicelib.aws import clients
 from chalicelib.aws.aggregates_table import AggregatesTable
 from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
 from chalicelib.aws.events_stream import EventsStream
+from chalicelib.aws.ids_table import IdsTable
+from chalicelib.consumers.counted_ids import CountedIds
 from chalicelib.consumers.ingest import Ingest
 from chalicelib.consumers.tick import TICK_TYPE, Tick, TickData
 from chalicelib.query.endpoints import Query
@@ -54,6 +56,14 @@ def decoder(catalog: Catalog, lateness_ms: int, future_tolerance_ms: int) -> Dec
 
 
 @cache
+def counted_ids() -> CountedIds:
+    """The ids that this container knows to be counted."""
+    kept_ms = settings().events_retention_ms + settings().dedup_horizon_ms
+    table = IdsTable(clients.dynamodb(), settings().ids_table, kept_ms)
+    return CountedIds(table, events_stream(), settings().dedup_horizon_ms)
+
+
+@cache
 def _ingest() -> Ingest:
     return Ingest(
         CATALOG,
@@ -61,6 +71,7 @@ def _ingest() -> Ingest:
         partials=aggregates_table(),
         dead_letters=DeadLettersBucket(clients.s3(), settings().dead_letters_bucket),
         progress=aggregates_table(),
+        ids=counted_ids(),
     )
 
 

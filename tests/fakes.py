@@ -7,8 +7,10 @@ from collections.abc import Callable
 from threading import RLock
 
 from chalicelib.aggregates.partial import Partial, PartialKey
-from chalicelib.consumers.ports import Committed, Conflict, Failed
+from chalicelib.consumers.ports import Committed, Conflict, Failed, RunsRead
 from chalicelib.errors import TransientError
+from chalicelib.identity.run import decode_run, encode_run
+from chalicelib.records.shard import Shard
 
 
 class MemoryAggregates:
@@ -70,3 +72,65 @@ class MemoryDeadLetters:
             else:
                 self.objects[stream, shard_id, record.sequence_number] = list(pieces)
         return failed
+
+
+class MemoryIds:
+    """The id log, in a dict by (writer, position of the last record covered)."""
+
+    def __init__(self):
+        self.items = {}
+
+    def read_back(self, writer, *, before, since_ms, ids_max, timeout_ms):
+        if not timeout_ms:
+            raise TransientError("out of time")
+        runs, ids = [], 0
+        spanning = self._spanning(writer, before)
+        for last in reversed(self._lasts(writer)):
+            if before is not None and last >= before:
+                continue
+            run = self._run(writer, last)
+            if ids >= ids_max:
+                return RunsRead(runs[::-1], spanning, runs[-1].arrived_at_ms)
+            if run.arrived_at_ms < since_ms:
+                return RunsRead(runs[::-1], spanning, since_ms)
+            runs.append(run)
+            ids += len(run.ids)
+        return RunsRead(runs[::-1], spanning)
+
+    def read_on(self, writer, *, after, before, timeout_ms):
+        if not timeout_ms:
+            raise TransientError("out of time")
+        runs = [self._run(writer, last) for last in self._lasts(writer) if after < last < before]
+        return RunsRead(runs, self._spanning(writer, before))
+
+    def _lasts(self, writer):
+        return sorted(last for of, last in self.items if of == writer)
+
+    def _run(self, writer, last):
+        first, packed = self.items[writer, last]
+        return decode_run(first, last, packed)
+
+    def _spanning(self, writer, before):
+        last = next((last for last in self._lasts(writer) if before is not None and last >= before), None)
+        run = self._run(writer, last) if last else None
+        return run if run and run.first < before else None
+
+    def put_run(self, writer, run, timeout_ms):
+        if not timeout_ms:
+            raise TransientError("out of time")
+        standing = self.items.get((writer, run.last))
+        if standing is None or standing[0] > run.first:
+            self.items[writer, run.last] = (run.first, encode_run(run))
+        return 1.0
+
+
+class MemoryShards:
+    """A stream's list of shards; one that was never heard of is listed too, unless `shards` says what there is."""
+
+    def __init__(self, *shards):
+        self.shards = list(shards)
+
+    def list_shards(self, timeout_ms):
+        if not timeout_ms:
+            raise TransientError("out of time")
+        return self.shards or [Shard(f"shardId-{number:012d}", is_open=True) for number in range(9)]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.aggregates.metric import Catalog, GroupKey, Metric
 from chalicelib.aggregates.partial import Partial, PartialKey, States, decode_groups, encode_groups
 from chalicelib.aggregates.windows import format_duration, format_instant, parse_instant
+from chalicelib.aws.capacity import write_units_of
 from chalicelib.aws.concurrent import call_all, call_in_time, result_in_time
 from chalicelib.aws.failures import CALL_FAILURES, name_of, transient_errors
 from chalicelib.consumers.ports import Committed, Conflict, Failed, PartialPut, PutOutcome
@@ -64,7 +65,7 @@ class AggregatesTable:
         except self._client.exceptions.ConditionalCheckFailedException as refused:
             standing: Any = refused.response.get("Item")
             return Conflict(self._partial_of(self._catalog.metrics[put.key.metric], standing) if standing else None)
-        return Committed(_write_units(answer))
+        return Committed(write_units_of(answer))
 
     def read_shares(self, plan: ReadPlan, take: Callable[[StoredShare], None], timeout_ms: int) -> ReadCost:
         """Hand over every writer's share of the planned windows, as it is read, the partitions at once.
@@ -132,7 +133,7 @@ class AggregatesTable:
         )
         try:
             with transient_errors():
-                return _write_units(call_in_time(put, timeout_ms))
+                return write_units_of(call_in_time(put, timeout_ms))
         except self._client.exceptions.ConditionalCheckFailedException:
             return 0.0
 
@@ -182,10 +183,6 @@ def _outcome_of(call: "Future[PutOutcome]") -> PutOutcome:
         return result_in_time(call)
     except CALL_FAILURES as error:
         return Failed(name_of(error))
-
-
-def _write_units(answer: Mapping[str, Any]) -> float:
-    return float(answer.get("ConsumedCapacity", {}).get("CapacityUnits", 0))
 
 
 class _Taking:

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import compress
+from itertools import chain, compress
 from typing import Any
 
 from chalicelib.aggregates.metric import Catalog
@@ -68,8 +68,8 @@ class BatchFold:
         return deltas
 
     def _by_event_type(self, decoded: Sequence[Decoded]) -> Iterator[tuple[str, Sequence[Any], Sequence[int]]]:
-        events = [event for each in decoded for event in each.events]
-        times_ms = [time_ms for each in decoded for time_ms in each.times_ms]
+        events = list(chain.from_iterable([each.events for each in decoded]))
+        times_ms = list(chain.from_iterable([each.times_ms for each in decoded]))
         kinds = dict.fromkeys(map(type, events))
         for kind in kinds:
             if len(kinds) == 1:

@@ -1,10 +1,10 @@
 """Ingest: a batch of the events stream into partials and dead letters, exactly once.
 
-Decode, fold in memory into one delta per partial, and put each partial's whole new state on the condition that it
-still has the checkpoint that the state was built on. What stands there instead comes back with the refusal and becomes
-the new base, onto which only the records beyond its checkpoint are folded: so a replayed, re-cut or doubled batch adds
-nothing twice. The first record of which anything could not be stored is the checkpoint that goes back to Lambda.
-docs/guarantees.md works the hard cases through.
+Decode, drop what was counted before, fold in memory into one delta per partial, and put each partial's whole new state
+on the condition that it still has the checkpoint that the state was built on. What stands there instead comes back
+with the refusal and becomes the new base, onto which only the records beyond its checkpoint are folded: so a replayed,
+re-cut or doubled batch adds nothing twice. The first record of which anything could not be stored is the checkpoint
+that goes back to Lambda. docs/guarantees.md works the hard cases through.
 """
 
 from collections import Counter
@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from chalicelib.aggregates.metric import Catalog
 from chalicelib.aggregates.partial import Partial, PartialKey, absorb
 from chalicelib.consumers.cache import PartialCache
+from chalicelib.consumers.counted_ids import CountedIds
 from chalicelib.consumers.fold import BatchFold
 from chalicelib.consumers.ports import (
     Committed,
@@ -27,12 +28,14 @@ from chalicelib.consumers.ports import (
     ProgressStore,
 )
 from chalicelib.errors import TransientError
+from chalicelib.identity.judge import Judged
 from chalicelib.records.batch import Batch, parse_batch
 from chalicelib.records.decode import Decoded, Decoder
 from chalicelib.records.rejection import Reason
 
-RESERVE_MS = 2_000  # kept back of the invocation's time to store the progress …
-ANSWER_MS = 500  # … and of that to answer
+RESERVE_MS = 2_500  # kept back of the invocation's time to store the progress …
+LOG_RESERVE_MS = 1_500  # … of that to log the ids …
+ANSWER_RESERVE_MS = 500  # … and of that to answer
 ROUNDS_MAX = 5  # a put is refused only when another invocation of this shard won; that it wins so often is a fault
 
 
@@ -43,11 +46,15 @@ class IngestReport(Struct):
     shard_id: str
     records: int
     events: int = 0
+    duplicates: int = 0
+    misplaced: int = 0
     dead_letters: Counter[Reason] = field(default_factory=Counter)
     partials: int = 0
     rebases: int = 0
     write_units: float = 0.0
     overflowed_groups: int = 0
+    ids_held: int = 0
+    ids_forgotten: int = 0
     failed_sequence_number: str | None = None
     errors: Counter[str] = field(default_factory=Counter)
 
@@ -59,21 +66,24 @@ class IngestReport(Struct):
 
 
 class Ingest:
-    """The consumer of the events stream. One object a container: it keeps the cache of partials."""
+    """The consumer of the events stream. One object a container: it keeps what is known of partials and of ids."""
 
     def __init__(
         self,
         catalog: Catalog,
         decoder: Decoder,
+        *,
         partials: PartialStore,
         dead_letters: DeadLetterStore,
         progress: ProgressStore,
+        ids: CountedIds,
     ) -> None:
         self._catalog = catalog
         self._decoder = decoder
         self._partials = partials
         self._dead_letters = dead_letters
         self._progress = progress
+        self._ids = ids
         self._cache = PartialCache()
 
     def __call__(self, event: Mapping[str, Any], remaining_ms: Callable[[], int]) -> IngestReport:
@@ -84,17 +94,37 @@ class Ingest:
         Raises: InvariantError when something that must hold does not; the whole batch is then delivered again.
         """
         batch = parse_batch(event)
-        decoded = [self._decoder.decode(record) for record in batch.records]
         report = IngestReport(batch.stream, batch.shard_id, len(batch.records))
-        done = self._commit(batch, decoded, remaining_ms, report)
-        done = self._store_dead_letters(batch, decoded[:done], remaining_ms, report)
-        if done and not self._advance(batch, done, remaining_ms, report):
-            done -= 1  # the last record comes again, adds nothing twice, and takes the progress along
+        judged = self._judge(batch, remaining_ms, report)
+        done = self._store(batch, judged, remaining_ms, report) if judged else 0
         if done < len(batch.records):
             report.failed_sequence_number = batch.records[done].sequence_number
-        report.events = sum(len(each.events) for each in decoded[:done])
-        report.dead_letters.update(rejected.refusal.reason for each in decoded[:done] for rejected in each.rejected)
+        for each in judged.decoded[:done] if judged else ():
+            report.events += len(each.events)
+            report.duplicates += each.duplicates
+            report.misplaced += each.misplaced
+            report.dead_letters.update(rejected.refusal.reason for rejected in each.rejected)
+        report.ids_held = self._ids.held
         return report
+
+    def _judge(self, batch: Batch, remaining_ms: Callable[[], int], report: IngestReport) -> Judged | None:
+        """Tell what is to be counted of each record; None when what was counted before cannot be read now."""
+        try:
+            hash_keys = self._ids.shard(batch.shard_id, _time_left(remaining_ms)).misplaceable_hash_keys
+            decoded = [self._decoder.decode(record, hash_keys) for record in batch.records]
+            return self._ids.judge(batch, decoded, lambda: _time_left(remaining_ms))
+        except TransientError as error:
+            report.errors[str(error)] += 1
+            return None
+
+    def _store(self, batch: Batch, judged: Judged, remaining_ms: Callable[[], int], report: IngestReport) -> int:
+        """Store all that the batch comes to. Returns: how many records, from the front, are done with."""
+        done = self._commit(batch, judged.decoded, remaining_ms, report)
+        done = self._store_dead_letters(batch, judged.decoded[:done], remaining_ms, report)
+        if done and not self._advance(batch, done, remaining_ms, report):
+            done -= 1  # the last record comes again, adds nothing twice, and takes the progress along
+        # Last of all, for the log of a prefix must not reach beyond what is acknowledged.
+        return done if done and self._remember(batch, judged, done, remaining_ms, report) else 0
 
     def _commit(
         self, batch: Batch, decoded: Sequence[Decoded], remaining_ms: Callable[[], int], report: IngestReport
@@ -156,11 +186,23 @@ class Ingest:
     def _advance(self, batch: Batch, done: int, remaining_ms: Callable[[], int], report: IngestReport) -> bool:
         last = batch.records[done - 1]
         try:
-            time_left_ms = _time_left(remaining_ms, ANSWER_MS)
+            time_left_ms = _time_left(remaining_ms, LOG_RESERVE_MS)
             report.write_units += self._progress.advance(batch.stream, batch.shard_id, last, time_left_ms)
         except TransientError as error:
             report.errors[str(error)] += 1
             return False
+        return True
+
+    def _remember(
+        self, batch: Batch, judged: Judged, done: int, remaining_ms: Callable[[], int], report: IngestReport
+    ) -> bool:
+        try:
+            time_left_ms = _time_left(remaining_ms, ANSWER_RESERVE_MS)
+            write_units, report.ids_forgotten = self._ids.remember(batch, judged, done, time_left_ms)
+        except TransientError as error:
+            report.errors[str(error)] += 1
+            return False
+        report.write_units += write_units
         return True
 
 

@@ -6,6 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from chalicelib.aggregates.partial import Partial, PartialKey
+from chalicelib.identity.run import IdRun
 from chalicelib.records.batch import Record
 from chalicelib.records.rejection import Rejected
 from chalicelib.records.shard import Shard
@@ -78,14 +79,55 @@ class ProgressStore(Protocol):
         """
 
 
-class TickStream(Protocol):
-    """The events stream, for whoever puts a record on each of its shards."""
+class RunsRead(Struct, frozen=True):
+    """What was read of an id log for a batch, in the order of the stream.
+
+    Shapes: runs end ahead of the batch. spanning, if there is one, begins ahead of it and ends in it or behind it: an
+            attempt that was cut otherwise wrote it.
+    Units:  since_ms is the arrival from which on nothing was left out; None: nothing was, back to the log's beginning.
+    """
+
+    runs: Sequence[IdRun]
+    spanning: IdRun | None = None
+    since_ms: int | None = None
+
+
+class IdLog(Protocol):
+    """Keeps, for each writer, the ids that it has counted."""
+
+    def read_back(self, writer: str, *, before: str | None, since_ms: int, ids_max: int, timeout_ms: int) -> RunsRead:
+        """Read, consistently, what was counted ahead of the position `before`; None: all that was.
+
+        Why back to `since_ms` or `ids_max` only: what arrived earlier, or so many ids before, does not matter.
+        Raises: TransientError when it could not be read in time; CorruptIdLogError.
+        """
+
+    def read_on(self, writer: str, *, after: str, before: str, timeout_ms: int) -> RunsRead:
+        """Read, consistently, the runs that end beyond `after`, where others have gone on.
+
+        Raises: as `read_back`.
+        """
+
+    def put_run(self, writer: str, run: IdRun, timeout_ms: int) -> float:
+        """Store a run under the position of its last record. One that begins earlier and ends there stays.
+
+        Returns: the write units that it took.
+        Raises: TransientError when it is not known to be stored.
+        """
+
+
+class ShardLister(Protocol):
+    """Lists the shards of the events stream."""
 
     def list_shards(self, timeout_ms: int) -> Sequence[Shard]:
         """List the shards that the stream still knows, closed ones too.
 
         Raises: TransientError when the stream did not answer in time.
         """
+
+
+class TickStream(ShardLister, Protocol):
+    """The events stream, for whoever puts a record on each of its shards."""
 
     def put_records(self, records: Sequence[StreamRecord], timeout_ms: int) -> int:
         """Put these records. Returns: how many of them the stream did not take.

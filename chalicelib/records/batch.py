@@ -39,7 +39,12 @@ class Batch(Struct, frozen=True):
     @property
     def writer(self) -> str:
         """The name under which this shard's share of every window is stored."""
-        return f"{self.stream}/{self.shard_id}"
+        return writer_of(self.stream, self.shard_id)
+
+
+def writer_of(stream: str, shard_id: str) -> str:
+    """The writer that is this shard of this stream."""
+    return f"{stream}/{shard_id}"
 
 
 def parse_batch(event: Mapping[str, Any]) -> Batch:

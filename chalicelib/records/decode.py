@@ -5,12 +5,13 @@ two attempts at one batch agree. A record is decoded as a whole; only when somet
 one by one, to keep the good and name the bad.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Clamped, Context, Decimal, DecimalException, InvalidOperation, Overflow, Rounded
 from itertools import compress
 from operator import attrgetter
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from chalicelib.records import kpl
@@ -44,11 +45,40 @@ class EventType(Struct, frozen=True):
 
 
 class Decoded(Struct, frozen=True):
-    """What one record holds: `times_ms[i]` is the time of `events[i]`, epoch milliseconds, UTC."""
+    """What one record holds.
+
+    Shapes: of `events[i]`, `times_ms[i]` is the time (epoch milliseconds, UTC), `texts[i]` the JSON, and `numbers[i]`
+            the place of its user record in the aggregate, None outside one. misplaced is how many user records the
+            KPL sends again because another shard takes them; duplicates, how many events were counted before.
+    """
 
     events: Sequence[CloudEvent]
     times_ms: Sequence[int]
+    texts: Sequence[bytes]
+    numbers: Sequence[int | None]
     rejected: Sequence[Rejected] = ()
+    aggregate: kpl.Aggregate | None = None
+    misplaced: int = 0
+    duplicates: int = 0
+
+    def reject(self, place: int, refusal: Refusal, record: Record) -> Rejected:
+        """What becomes of `events[place]` of this record when it cannot be counted after all."""
+        number = self.numbers[place]
+        key = record.partition_key if number is None or not self.aggregate else self.aggregate.partition_key(number)
+        return Rejected(refusal, key, number, self.texts[place])
+
+    def without(self, places: Collection[int], rejected: Sequence[Rejected]) -> "Decoded":
+        """The same without the events at these places: so many are rejected after all, the others are duplicates."""
+        kept = [place not in places for place in range(len(self.events))]
+        return msgspec.structs.replace(
+            self,
+            events=list(compress(self.events, kept)),
+            times_ms=list(compress(self.times_ms, kept)),
+            texts=list(compress(self.texts, kept)),
+            numbers=list(compress(self.numbers, kept)),
+            rejected=[*self.rejected, *rejected],
+            duplicates=self.duplicates + len(places) - len(rejected),
+        )
 
 
 class Decoder:
@@ -68,44 +98,68 @@ class Decoder:
             for name, declared in event_types.items()
         }
 
-    def decode(self, record: Record) -> Decoded:
-        """Decode one record; never raises for what a producer can put on the stream."""
+    def decode(self, record: Record, hash_keys: range = kpl.HASH_KEYS) -> Decoded:
+        """Decode one record; never raises for what a producer can put on the stream.
+
+        Shapes: hash_keys are those that the record's shard takes. A user record of the KPL's that another shard takes
+                is dropped, for the KPL sends it there again; other aggregators send nothing again.
+        Source: amazon-kinesis-producer, `Retrier::succeed_if_correct_shard`.
+        """
         if not kpl.is_aggregate(record.data):
-            return self._decode_payloads(record, [record.data], None)
+            return self._decode_payloads(record, [record.data], [None], None)
         try:
             aggregate = kpl.deaggregate(record.data)
         except kpl.BrokenAggregateError as error:
             refusal = Refusal(Reason.BROKEN_AGGREGATE, str(error))
-            return Decoded((), (), [Rejected(refusal, record.partition_key, None, record.data)])
-        return self._decode_payloads(record, aggregate.payloads, aggregate)
+            return Decoded((), (), (), (), [Rejected(refusal, record.partition_key, None, record.data)])
+        payloads = aggregate.payloads
+        if record.partition_key != kpl.SIGNATURE or hash_keys == kpl.HASH_KEYS:
+            return self._decode_payloads(record, payloads, range(len(payloads)), aggregate)
+        placed = aggregate.within(hash_keys)
+        decoded = self._decode_payloads(record, [payloads[number] for number in placed], placed, aggregate)
+        return msgspec.structs.replace(decoded, misplaced=len(payloads) - len(placed))
 
-    def _decode_payloads(self, record: Record, payloads: Sequence[bytes], aggregate: kpl.Aggregate | None) -> Decoded:
+    def _decode_payloads(
+        self,
+        record: Record,
+        payloads: Sequence[bytes],
+        numbers: Sequence[int | None],
+        aggregate: kpl.Aggregate | None,
+    ) -> Decoded:
         try:
             events = list(map(self._decode_event, payloads))
             times_ms = _times_ms(events)
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001  whatever it is, going through one by one finds and names it
-            return self._decode_one_by_one(record, payloads, aggregate)
-        if self._refusal(events, times_ms, max(map(len, payloads)), record.arrived_at_ms):
-            return self._decode_one_by_one(record, payloads, aggregate)
-        return Decoded(events, times_ms)
+            return self._decode_one_by_one(record, payloads, numbers, aggregate)
+        if events and self._refusal(events, times_ms, max(map(len, payloads)), record.arrived_at_ms):
+            return self._decode_one_by_one(record, payloads, numbers, aggregate)
+        return Decoded(events, times_ms, payloads, numbers, aggregate=aggregate)
 
-    def _decode_one_by_one(self, record: Record, payloads: Sequence[bytes], aggregate: kpl.Aggregate | None) -> Decoded:
-        events: list[CloudEvent] = []
+    def _decode_one_by_one(
+        self,
+        record: Record,
+        payloads: Sequence[bytes],
+        numbers: Sequence[int | None],
+        aggregate: kpl.Aggregate | None,
+    ) -> Decoded:
+        kept: list[tuple[CloudEvent, bytes, int | None]] = []
         rejected: list[Rejected] = []
-        for number, payload in enumerate(payloads):
+        for number, payload in zip(numbers, payloads, strict=True):
             for data, outcome in self._decode_payload(payload, record.arrived_at_ms):
                 if isinstance(outcome, CloudEvent):
-                    events.append(outcome)
-                elif aggregate:
+                    kept.append((outcome, data, number))
+                elif aggregate and number is not None:
                     rejected.append(Rejected(outcome, aggregate.partition_key(number), number, data))
                 else:
                     rejected.append(Rejected(outcome, record.partition_key, None, data))
-        return Decoded(events, _times_ms(events), rejected)
+        events = [event for event, _, _ in kept]
+        texts, kept_numbers = [text for _, text, _ in kept], [number for _, _, number in kept]
+        return Decoded(events, _times_ms(events), texts, kept_numbers, rejected, aggregate)
 
     def _decode_payload(self, payload: bytes, arrived_at_ms: int) -> Iterator[tuple[bytes, CloudEvent | Refusal]]:
-        """Give each event or refusal that the payload holds, with the bytes to keep of it."""
+        """Give each event that the payload holds, with its JSON, and each refusal, with the bytes to keep of it."""
         try:
             text = expand(payload) if is_compressed(payload) else payload
         except CompressionError as error:
@@ -113,7 +167,7 @@ class Decoder:
             return
         whole = self._decode_object(text, arrived_at_ms)
         if not _is_malformed(whole):
-            yield payload, whole
+            yield text if isinstance(whole, CloudEvent) else payload, whole
             return
         if text.count(b"\n") > LINES_MAX:
             yield payload, Refusal(Reason.MALFORMED, f"it has over {LINES_MAX} lines")

@@ -9,7 +9,9 @@ base64, silently drops the records behind a bad index, and passes a corrupt dige
 Source: "KPL Aggregated Record Format", awslabs/amazon-kinesis-producer, aggregation-format.md.
 """
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import md5
 from operator import attrgetter
 
@@ -17,6 +19,10 @@ import aws_kinesis_agg.deaggregator  # noqa: F401  must come before messages_pb2
 from aws_kinesis_agg import DIGEST_SIZE, MAGIC, messages_pb2
 from google.protobuf.message import DecodeError
 from msgspec import Struct
+
+SIGNATURE = "a"  # the partition key of every record that the KPL itself aggregated; what counts is its hash key
+HASH_KEYS = range(2**128)
+HASH_KEYS_CACHED = 16_384
 
 _data_of = attrgetter("data")
 _partition_key_index_of = attrgetter("partition_key_index")
@@ -28,15 +34,38 @@ class BrokenAggregateError(ValueError):
 
 
 class Aggregate(Struct, frozen=True):
-    """The user records of one aggregated record, in order; `payloads[i]` was put under `partition_keys[i]`."""
+    """The user records of one aggregated record, in order.
+
+    Shapes: `partition_key_table[partition_key_indexes[i]]` is the key that `payloads[i]` was put under;
+            explicit_hash_key_indexes likewise, None where it has none.
+    """
 
     payloads: Sequence[bytes]
     partition_key_table: Sequence[str]
     partition_key_indexes: Sequence[int]
+    explicit_hash_keys: Sequence[int] = ()
+    explicit_hash_key_indexes: Sequence[int | None] = ()
 
     def partition_key(self, sub_sequence_number: int) -> str:
         """The partition key of one user record."""
         return self.partition_key_table[self.partition_key_indexes[sub_sequence_number]]
+
+    def within(self, hash_keys: range) -> list[int]:
+        """Which user records belong to a shard that takes these hash keys, by their sub-sequence numbers."""
+        if not any(index is not None for index in self.explicit_hash_key_indexes):
+            belongs = [hash_key_of(key) in hash_keys for key in self.partition_key_table]
+            return [number for number, index in enumerate(self.partition_key_indexes) if belongs[index]]
+        return [number for number in range(len(self.payloads)) if self._hash_key(number) in hash_keys]
+
+    def _hash_key(self, number: int) -> int:
+        explicit = self.explicit_hash_key_indexes[number]
+        return hash_key_of(self.partition_key(number)) if explicit is None else self.explicit_hash_keys[explicit]
+
+
+@lru_cache(HASH_KEYS_CACHED)
+def hash_key_of(partition_key: str) -> int:
+    """The 128-bit number by which Kinesis finds the shard of a partition key."""
+    return int.from_bytes(md5(partition_key.encode(), usedforsecurity=False).digest())
 
 
 def is_aggregate(data: bytes) -> bool:
@@ -63,10 +92,25 @@ def deaggregate(data: bytes) -> Aggregate:
     if max(partition_key_indexes) >= len(message.partition_key_table):
         raise BrokenAggregateError("a partition key index points behind its table")
     # protobuf hands text that is not UTF-8 over as bytes; Kinesis itself takes no such key.
-    if not all(isinstance(key, str) for key in message.partition_key_table):
+    if not set(map(type, message.partition_key_table)) <= {str}:
         raise BrokenAggregateError("a partition key is not UTF-8")
     # A record without an explicit hash key reads as index 0, which is right with an empty table too.
     highest_hash_key_index = max(map(_explicit_hash_key_index_of, records))
     if highest_hash_key_index and highest_hash_key_index >= len(message.explicit_hash_key_table):
         raise BrokenAggregateError("an explicit hash key index points behind its table")
-    return Aggregate(list(map(_data_of, records)), message.partition_key_table, partition_key_indexes)
+    payloads = list(map(_data_of, records))
+    if not message.explicit_hash_key_table:
+        return Aggregate(payloads, message.partition_key_table, partition_key_indexes)
+    explicit_hash_key_indexes = [
+        record.explicit_hash_key_index if record.HasField("explicit_hash_key_index") else None for record in records
+    ]
+    explicit_hash_keys = list(map(_parse_hash_key, message.explicit_hash_key_table))
+    return Aggregate(
+        payloads, message.partition_key_table, partition_key_indexes, explicit_hash_keys, explicit_hash_key_indexes
+    )
+
+
+def _parse_hash_key(text: str | bytes) -> int:
+    if not (isinstance(text, str) and re.fullmatch(r"[0-9]{1,39}", text) and int(text) in HASH_KEYS):
+        raise BrokenAggregateError("an explicit hash key is no decimal number below 2^128")
+    return int(text)

@@ -6,7 +6,8 @@ compares text: the *position* of a sequence number is text whose order is the nu
 goes back to the service unchanged; a position never does.
 """
 
-DIGITS_MAX = 999  # three digits carry the length; a service's own limit is 129
+LENGTH_DIGITS = 3
+DIGITS_MAX = 10**LENGTH_DIGITS - 1  # a service's own limit is 129
 
 
 def position(sequence_number: str) -> str:
@@ -19,4 +20,14 @@ def position(sequence_number: str) -> str:
     digits = sequence_number.lstrip("0")
     if len(digits) > DIGITS_MAX:
         raise ValueError(f"a sequence number has at most {DIGITS_MAX} digits, not {len(digits)}")
-    return f"{len(digits):03d}{digits}"
+    return f"{len(digits):0{LENGTH_DIGITS}d}{digits}"
+
+
+def position_of(number: int) -> str:
+    """The position of the sequence number that has this value."""
+    return position(str(number))
+
+
+def number_at(position: str) -> int:
+    """The value of the sequence number at this position."""
+    return int(position[LENGTH_DIGITS:] or "0")

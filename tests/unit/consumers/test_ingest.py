@@ -10,12 +10,25 @@ from hypothesis import strategies as st
 from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.consumers import fold
 from chalicelib.consumers.cache import PartialCache
+from chalicelib.consumers.counted_ids import CountedIds
 from chalicelib.consumers.ingest import Ingest
 from chalicelib.records.rejection import Reason
-from tests.builders import CATALOG, NOON_MS, SHARD, STREAM, aggregated, json_line, lambda_event, make_decoder, order
-from tests.fakes import MemoryAggregates, MemoryDeadLetters
+from tests.builders import (
+    CATALOG,
+    MINUTE_MS,
+    NOON_MS,
+    SHARD,
+    STREAM,
+    aggregated,
+    json_line,
+    lambda_event,
+    make_decoder,
+    order,
+)
+from tests.fakes import MemoryAggregates, MemoryDeadLetters, MemoryIds, MemoryShards
 
 DECODER = make_decoder()
+HORIZON_MS = 15 * MINUTE_MS
 POISON = b"not an event"
 
 
@@ -25,9 +38,18 @@ class World:
     def __init__(self):
         self.aggregates = MemoryAggregates()
         self.dead_letters = MemoryDeadLetters()
+        self.ids = MemoryIds()
 
     def container(self):
-        return Ingest(CATALOG, DECODER, self.aggregates, self.dead_letters, self.aggregates)
+        ids = CountedIds(self.ids, MemoryShards(), HORIZON_MS)
+        return Ingest(
+            CATALOG,
+            DECODER,
+            partials=self.aggregates,
+            dead_letters=self.dead_letters,
+            progress=self.aggregates,
+            ids=ids,
+        )
 
     def counted(self, metric="orders"):
         """(window, group) → (count, revenue), merged over partials."""
@@ -206,7 +228,8 @@ def test_a_batch_cut_anew_across_many_windows_is_folded_once_and_not_once_a_wind
         world.container()(events(payload, first=number), plenty)
     folds = []
     monkeypatch.setattr(fold, "fold", lambda *args: folds.append(1) or exact_fold(*args))
-    assert world.container()(events(*payloads, *payloads), plenty).rebases > 60
+    more = [json_line(order(100 + n, time=f"2026-11-24T11:{n:02d}:30Z")) for n in range(60)]
+    assert world.container()(events(*payloads, *more), plenty).rebases > 60
     assert total(world) == 120
     assert len(folds) <= 2 * (1 + 120)  # two metrics: the batch whole, and each of its records
 

@@ -1,0 +1,139 @@
+"""The table of the id log. Only this file knows its key schema and attributes.
+
+    pk = stream/shard     sk = position of the last record covered[#part]     first, arrived_at_ms, ids, run, expires_at
+
+A record with more ids than fit in one item has several, which differ in `part`. Items stay for as long as the stream
+keeps its records and the horizon on top: a replay of the whole stream must find what the first reading found.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial as bind
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from chalicelib.aws.capacity import write_units_of
+from chalicelib.aws.concurrent import call_all, call_in_time, result_in_time
+from chalicelib.aws.failures import transient_errors
+from chalicelib.consumers.ports import RunsRead
+from chalicelib.identity.run import IdRun, decode_run, encode_run, join_runs, split_run
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+IDS_AN_ITEM = 10_000  # 120 KB, and at most some 300 KB of what is known of their records
+ITEMS_A_PAGE = 4  # of those beyond what is known, nearly always none
+AFTER_PARTS = "~"  # sorts behind a position and its parts, and ahead of the next position
+NOT_NARROWER = "attribute_not_exists(pk) OR #first > :first"  # lets through: what begins before that which stands there
+
+
+class IdsTable:
+    """The IdLog of ingest, on DynamoDB."""
+
+    def __init__(self, client: "DynamoDBClient", name: str, kept_ms: int) -> None:
+        self._client = client
+        self._name = name
+        self._kept_ms = kept_ms
+
+    def read_back(self, writer: str, *, before: str | None, since_ms: int, ids_max: int, timeout_ms: int) -> RunsRead:
+        """Read the runs ahead of a position, the latest first, until they are too long ago to matter.
+
+        Raises: TransientError when they were not read in time; CorruptIdLogError.
+        """
+        with transient_errors():
+            return call_in_time(bind(self._read_back, writer, before, since_ms, ids_max), timeout_ms)
+
+    def _read_back(self, writer: str, before: str | None, since_ms: int, ids_max: int) -> RunsRead:
+        items: list[Any] = []
+        ids, read_since_ms = 0, None
+        for item in self._query(writer, "sk < :bound", before or AFTER_PARTS, ScanIndexForward=False):
+            # All parts of a record are read, or none.
+            if ids >= ids_max and _position(item) != _position(items[-1]):
+                read_since_ms = int(items[-1]["arrived_at_ms"]["N"])
+                break
+            if int(item["arrived_at_ms"]["N"]) < since_ms:
+                read_since_ms = since_ms
+                break
+            items.append(item)
+            ids += int(item["ids"]["N"])
+        following = self._query(writer, "sk >= :bound", before, Limit=1) if before else ()
+        spanning = next((_spanning(item, before) for item in following if before), None)
+        return RunsRead(list(_runs_of(items[::-1])), spanning, read_since_ms)
+
+    def read_on(self, writer: str, *, after: str, before: str, timeout_ms: int) -> RunsRead:
+        """Read the runs beyond a position, the earliest first, up to the first that ends in the batch or behind it.
+
+        Raises: TransientError when they were not read in time; CorruptIdLogError.
+        """
+        with transient_errors():
+            return call_in_time(bind(self._read_on, writer, after, before), timeout_ms)
+
+    def _read_on(self, writer: str, after: str, before: str) -> RunsRead:
+        items: list[Any] = []
+        for item in self._query(writer, "sk > :bound", after + AFTER_PARTS, Limit=ITEMS_A_PAGE):
+            if _position(item) >= before:
+                return RunsRead(list(_runs_of(items)), _spanning(item, before))
+            items.append(item)
+        return RunsRead(list(_runs_of(items)))
+
+    def _query(self, writer: str, condition: str, bound: str, **options: Any) -> Iterator[Any]:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._name,
+            KeyConditionExpression=f"pk = :pk AND {condition}",
+            ExpressionAttributeValues={":pk": {"S": writer}, ":bound": {"S": bound}},
+            ConsistentRead=True,
+            **options,
+        )
+        return (item for page in pages for item in page["Items"])
+
+    def put_run(self, writer: str, run: IdRun, timeout_ms: int) -> float:
+        """Store a run, in as many items as it takes, at once.
+
+        Returns: the write units that it took.
+        Raises: TransientError when not all of it is known to be stored.
+        """
+        calls = call_all(self._put, list(self._items_of(writer, run)), timeout_ms)
+        with transient_errors():
+            return sum(result_in_time(call) for call in calls)
+
+    def _put(self, item: Any) -> float:
+        try:
+            answer = self._client.put_item(
+                TableName=self._name,
+                Item=item,
+                ConditionExpression=NOT_NARROWER,
+                ExpressionAttributeNames={"#first": "first"},
+                ExpressionAttributeValues={":first": item["first"]},
+                ReturnConsumedCapacity="TOTAL",
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return 0.0  # what stands there holds the same ids, and perhaps more
+        return write_units_of(answer)
+
+    def _items_of(self, writer: str, run: IdRun) -> Iterator[dict[str, Any]]:
+        for position, parts in groupby(split_run(run, IDS_AN_ITEM), key=lambda part: part.last):
+            for number, part in enumerate(parts):
+                yield {
+                    "pk": {"S": writer},
+                    "sk": {"S": f"{position}#{number:04d}" if number else position},
+                    "first": {"S": part.first},
+                    "arrived_at_ms": {"N": str(part.arrived_at_ms)},
+                    "ids": {"N": str(len(part.ids))},
+                    "run": {"B": encode_run(part)},
+                    "expires_at": {"N": str((part.arrived_at_ms + self._kept_ms) // 1000)},
+                }
+
+
+def _runs_of(items: Sequence[Any]) -> Iterator[IdRun]:
+    for position, parts in groupby(items, key=_position):
+        yield join_runs([decode_run(part["first"]["S"], position, part["run"]["B"]) for part in parts])
+
+
+def _spanning(item: Any, before: str) -> IdRun | None:
+    """The run of an item that ends at or behind a position, if it begins ahead of it."""
+    first: str = item["first"]["S"]
+    return decode_run(first, _position(item), item["run"]["B"]) if first < before else None
+
+
+def _position(item: Any) -> str:
+    position: str = item["sk"]["S"].partition("#")[0]
+    return position

@@ -1,0 +1,91 @@
+"""Which events of a batch were counted before: a function of the stream, never of the clock or of chance.
+
+A duplicate is dropped; an id that was counted shortly before with other content is a dead letter. Ids are remembered
+only of events that are counted, so a corrected dead letter can come under its own id.
+"""
+
+from array import array
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import accumulate, chain, compress
+
+from msgspec import Struct
+
+from chalicelib.identity.fingerprint import contents, identities
+from chalicelib.identity.memory import LastCounted, ShardIds
+from chalicelib.identity.run import CountedRecord, IdRun, make_run
+from chalicelib.records.batch import Record
+from chalicelib.records.decode import Decoded
+from chalicelib.records.rejection import Reason, Refusal, Rejected
+
+CONFLICT = "its id was counted shortly before, with other content"
+
+
+class Judged(Struct, frozen=True):
+    """A batch without its duplicates: what is to be counted of each record, and the fingerprints of that."""
+
+    decoded: Sequence[Decoded]
+    ids: "array[int]"
+    contents: "array[int]"
+
+    def run_of(self, records: Sequence[Record]) -> IdRun | None:
+        """The run of the batch's first records, these; None when none of their events is counted."""
+        counted = [
+            CountedRecord(record.position, record.arrived_at_ms, len(decoded.events))
+            for record, decoded in zip(records, self.decoded, strict=False)
+            if decoded.events
+        ]
+        if not counted:
+            return None
+        end = sum([each.ids for each in counted])
+        return make_run(records[0].position, records[-1].position, counted, self.ids[:end], self.contents[:end])
+
+
+def judge(
+    known: ShardIds, records: Sequence[Record], decoded: Sequence[Decoded], horizon_ms: int, ids_max: int
+) -> Judged:
+    """Tell what is to be counted of a batch.
+
+    Shapes: known holds what the shard counted before the batch, and nothing that it counted in it or behind it;
+            decoded[i] is what records[i] holds.
+    """
+    ids = identities(list(chain.from_iterable([each.events for each in decoded])))
+    fingerprints = contents(list(chain.from_iterable([each.texts for each in decoded])))
+    if len(set(ids)) == len(ids) and known.lacks(ids):
+        return Judged(decoded, array("Q", ids), array("I", fingerprints))
+    last = known.find_last(ids)  # … before the batch; from here on it is kept up, event by event
+    suspects = last.keys() | {each for each, times in Counter(ids).items() if times > 1}
+    ends = list(accumulate(len(each.events) for each in decoded))
+    dropped: set[int] = set()
+    dropped_of: dict[int, list[int]] = defaultdict(list)
+    rejected_of: dict[int, list[Rejected]] = defaultdict(list)
+    for place in [place for place, each in enumerate(ids) if each in suspects]:
+        number = bisect_right(ends, place)
+        record, counted = records[number], place - len(dropped)
+        before = last.get(ids[place])
+        if before is None or _is_forgotten(before, record, counted, horizon_ms, ids_max):
+            # What has been counted of the batch is added whenever this is looked at.
+            last[ids[place]] = LastCounted(record.arrived_at_ms, fingerprints[place], -counted - 1)
+            continue
+        dropped.add(place)
+        place_in_record = place - (ends[number] - len(decoded[number].events))
+        dropped_of[number].append(place_in_record)
+        if before.content != fingerprints[place]:
+            refusal = Refusal(Reason.CONFLICTING_DUPLICATE, CONFLICT)
+            rejected_of[number].append(decoded[number].reject(place_in_record, refusal, record))
+    counted_ones = [place not in dropped for place in range(len(ids))]
+    return Judged(
+        [
+            each.without(dropped_of[number], rejected_of[number]) if number in dropped_of else each
+            for number, each in enumerate(decoded)
+        ],
+        array("Q", compress(ids, counted_ones)),
+        array("I", compress(fingerprints, counted_ones)),
+    )
+
+
+def _is_forgotten(before: LastCounted, record: Record, counted: int, horizon_ms: int, ids_max: int) -> bool:
+    """Whether an id was counted so long before this record, in time or in events, that it counts anew."""
+    is_too_long_ago = record.arrived_at_ms - before.arrived_at_ms > horizon_ms
+    return is_too_long_ago or before.counted_since + counted >= ids_max
