@@ -72,13 +72,13 @@ def record(data: bytes, sequence_number=1, *, partition_key="ada", arrived_at_ms
     return Record(number, position(number), partition_key, arrived_at_ms, data)
 
 
-def lambda_event(payloads, *, first=1, shard=SHARD, stream=STREAM, arrived_at_ms=NOON_MS):
+def lambda_event(payloads, *, first=1, shard=SHARD, stream=STREAM, arrived_at_ms=NOON_MS, partition_key="ada"):
     """Lambda's event of these payloads, with sequence numbers `first`, `first + 1`, …"""
     return {
         "Records": [
             lambda_record(
                 {
-                    "PartitionKey": "ada",
+                    "PartitionKey": partition_key,
                     "SequenceNumber": str(number),
                     "Data": b64encode(payload).decode(),
                     "ApproximateArrivalTimestamp": arrived_at_ms / 1000,
@@ -90,3 +90,14 @@ def lambda_event(payloads, *, first=1, shard=SHARD, stream=STREAM, arrived_at_ms
             for number, payload in enumerate(payloads, first)
         ]
     }
+
+
+def create_table(dynamodb, name):
+    """Create a table with the keys `pk` and `sk`."""
+    keys = {"pk": "HASH", "sk": "RANGE"}
+    dynamodb.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in keys.items()],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
+    )

@@ -75,10 +75,11 @@ class MemoryDeadLetters:
 
 
 class MemoryIds:
-    """The id log, in a dict by (writer, position of the last record covered)."""
+    """The id log, in a dict by (writer, position of the last record covered). `refuses` fails puts without effect."""
 
     def __init__(self):
         self.items = {}
+        self.refuses = False
 
     def read_back(self, writer, *, before, since_ms, ids_max, timeout_ms):
         if not timeout_ms:
@@ -116,7 +117,7 @@ class MemoryIds:
         return run if run and run.first < before else None
 
     def put_run(self, writer, run, timeout_ms):
-        if not timeout_ms:
+        if not timeout_ms or self.refuses:
             raise TransientError("out of time")
         standing = self.items.get((writer, run.last))
         if standing is None or standing[0] > run.first:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import localcontext
 from functools import cache
+from itertools import chain
 from operator import attrgetter
 from types import GenericAlias
 from typing import Any, NamedTuple
@@ -83,7 +84,7 @@ def absorb(metric: Metric, base: Groups, delta: Groups) -> tuple[dict[GroupKey, 
              holds its limit of groups or of bytes.
     """
     groups = dict(base)
-    key_bytes = sum(map(_key_bytes, groups))
+    key_bytes = _key_bytes(chain.from_iterable(groups))
     overflowed = 0
     for group, states in delta.items():
         if group not in groups:
@@ -133,5 +134,5 @@ def _groups_decoder(kinds: tuple[str, ...]) -> msgspec.msgpack.Decoder[Any]:
     return msgspec.msgpack.Decoder(GenericAlias(list, GenericAlias(tuple, (tuple[str, ...], states))))
 
 
-def _key_bytes(group: GroupKey) -> int:
-    return sum([len(value.encode()) for value in group])
+def _key_bytes(values: Iterable[str]) -> int:
+    return len("".join(values).encode())

@@ -6,7 +6,7 @@ A record with more ids than fit in one item has several, which differ in `part`.
 keeps its records and the horizon on top: a replay of the whole stream must find what the first reading found.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial as bind
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from chalicelib.aws.capacity import write_units_of
 from chalicelib.aws.concurrent import call_all, call_in_time, result_in_time
 from chalicelib.aws.failures import transient_errors
 from chalicelib.consumers.ports import RunsRead
+from chalicelib.errors import CorruptIdLogError
 from chalicelib.identity.run import IdRun, decode_run, encode_run, join_runs, split_run
 
 if TYPE_CHECKING:
@@ -48,13 +49,13 @@ class IdsTable:
         for item in self._query(writer, "sk < :bound", before or AFTER_PARTS, ScanIndexForward=False):
             # All parts of a record are read, or none.
             if ids >= ids_max and _position(item) != _position(items[-1]):
-                read_since_ms = int(items[-1]["arrived_at_ms"]["N"])
+                read_since_ms = _number(items[-1], "arrived_at_ms")
                 break
-            if int(item["arrived_at_ms"]["N"]) < since_ms:
+            if _number(item, "arrived_at_ms") < since_ms:
                 read_since_ms = since_ms
                 break
             items.append(item)
-            ids += int(item["ids"]["N"])
+            ids += _number(item, "ids")
         following = self._query(writer, "sk >= :bound", before, Limit=1) if before else ()
         spanning = next((_spanning(item, before) for item in following if before), None)
         return RunsRead(list(_runs_of(items[::-1])), spanning, read_since_ms)
@@ -123,15 +124,29 @@ class IdsTable:
                 }
 
 
-def _runs_of(items: Sequence[Any]) -> Iterator[IdRun]:
-    for position, parts in groupby(items, key=_position):
-        yield join_runs([decode_run(part["first"]["S"], position, part["run"]["B"]) for part in parts])
+def _runs_of(items: Iterable[Any]) -> Iterator[IdRun]:
+    for _, parts in groupby(items, key=_position):
+        yield join_runs([_run(part) for part in parts])
 
 
 def _spanning(item: Any, before: str) -> IdRun | None:
     """The run of an item that ends at or behind a position, if it begins ahead of it."""
-    first: str = item["first"]["S"]
-    return decode_run(first, _position(item), item["run"]["B"]) if first < before else None
+    run = _run(item)
+    return run if run.first < before else None
+
+
+def _run(item: Any) -> IdRun:
+    try:
+        return decode_run(item["first"]["S"], _position(item), item["run"]["B"])
+    except (KeyError, TypeError) as error:
+        raise CorruptIdLogError(f"the id log's item that ends at {_position(item)} lacks {error}") from error
+
+
+def _number(item: Any, attribute: str) -> int:
+    try:
+        return int(item[attribute]["N"])
+    except (KeyError, ValueError) as error:
+        raise CorruptIdLogError(f"the id log's item that ends at {_position(item)} has no {attribute}") from error
 
 
 def _position(item: Any) -> str:

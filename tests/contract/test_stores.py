@@ -4,6 +4,7 @@ Not to be had from the emulators, and so unproved here: real throttling, and Dyn
 """
 
 import gzip
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
@@ -15,12 +16,16 @@ from moto import mock_aws
 from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.aws.aggregates_table import AggregatesTable
 from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
-from chalicelib.consumers.ports import Committed, Conflict, Failed, PartialPut
+from chalicelib.aws.ids_table import IDS_AN_ITEM, IdsTable
+from chalicelib.consumers.ports import Committed, Conflict, Failed, PartialPut, RunsRead
+from chalicelib.errors import CorruptIdLogError, TransientError
+from chalicelib.identity.run import CountedRecord, make_run
 from chalicelib.records.rejection import Reason, Refusal, Rejected
+from chalicelib.records.sequence import position_of
 from localstage import aws
 from ops import resources
-from tests.builders import CATALOG, DAY_MS, NOON_MS, SHARD, STREAM, record
-from tests.fakes import MemoryAggregates, MemoryDeadLetters
+from tests.builders import CATALOG, DAY_MS, NOON_MS, SHARD, STREAM, create_table, record
+from tests.fakes import MemoryAggregates, MemoryDeadLetters, MemoryIds
 
 PLENTY_MS = 30_000
 stages = count()
@@ -36,19 +41,19 @@ def stage(request):
     if request.param == "moto":
         with mock_aws():
             dynamodb, s3 = (boto3.client(service) for service in ("dynamodb", "s3"))
-            keys = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
-            dynamodb.create_table(
-                TableName=f"highwater-{name}-aggregates",
-                BillingMode="PAY_PER_REQUEST",
-                KeySchema=keys,
-                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "sk")],
-            )
+            for table in ("aggregates", "ids"):
+                create_table(dynamodb, f"highwater-{name}-{table}")
             s3.create_bucket(Bucket=f"highwater-{name}-dead-letters")
             yield name, dynamodb, s3
     else:
         endpoint_url = request.getfixturevalue("endpoint_url")
         resources.ensure(name, endpoint_url=endpoint_url, session=aws.session(), shards=1)
         yield name, aws.client("dynamodb", endpoint_url), aws.client("s3", endpoint_url)
+
+
+@pytest.fixture
+def id_log(stage):
+    return MemoryIds() if stage is None else IdsTable(stage[1], f"highwater-{stage[0]}-ids", DAY_MS)
 
 
 @pytest.fixture
@@ -166,3 +171,110 @@ def test_dead_letters_are_kept_whole_and_a_repeat_overwrites(stage, dead_letters
 
 def test_dead_letters_that_could_not_be_stored_in_time_are_named(dead_letters):
     assert dead_letters.put_dead_letters(STREAM, SHARD, {3: (record(b""), REJECTED)}, 0).keys() == {3}
+
+
+# ── the id log: a run [first..last], each of its records with some ids, one second after the other ──
+
+WRITER = f"{STREAM}/{SHARD}"
+EVER = {"since_ms": 0, "ids_max": 10**9, "timeout_ms": PLENTY_MS}
+
+
+def run(first, last, ids_a_record=1):
+    records = [CountedRecord(position_of(n), NOON_MS + n * 1000, ids_a_record) for n in range(first, last + 1)]
+    ids = array("Q", [n * 10**9 + i for n in range(first, last + 1) for i in range(ids_a_record)])
+    return make_run(position_of(first), position_of(last), records, ids, array("I", [each % 7 for each in ids]))
+
+
+def put_runs(log, *bounds, writer=WRITER):
+    for first, last in bounds:
+        log.put_run(writer, run(first, last), PLENTY_MS)
+
+
+def read_back(log, before=None, writer=WRITER, **limits):
+    return log.read_back(writer, before=before and position_of(before), **(EVER | limits))
+
+
+def test_what_was_counted_before_a_position_is_read_in_the_order_of_the_stream(id_log):
+    put_runs(id_log, (8, 9), (1, 3), (10, 12), (4, 7))
+    put_runs(id_log, (1, 5), writer="another")
+    assert read_back(id_log, 10) == RunsRead([run(1, 3), run(4, 7), run(8, 9)])
+    assert read_back(id_log) == RunsRead([run(1, 3), run(4, 7), run(8, 9), run(10, 12)])
+    assert read_back(id_log, 10, writer="nobody") == RunsRead([])
+
+
+def test_a_run_that_spans_the_position_is_told_apart(id_log):
+    put_runs(id_log, (1, 3), (4, 9), (10, 12))
+    assert read_back(id_log, 6) == RunsRead([run(1, 3)], run(4, 9))
+    assert read_back(id_log, 4) == RunsRead([run(1, 3)])
+    on = id_log.read_on(WRITER, after=position_of(1), before=position_of(6), timeout_ms=PLENTY_MS)
+    assert on == RunsRead([run(1, 3)], run(4, 9))
+
+
+def test_reading_on_gives_what_others_have_counted_since(id_log):
+    put_runs(id_log, (1, 3), (4, 7), (8, 9), (10, 12))
+    on = id_log.read_on(WRITER, after=position_of(3), before=position_of(10), timeout_ms=PLENTY_MS)
+    assert on == RunsRead([run(4, 7), run(8, 9)])
+    assert id_log.read_on(WRITER, after=position_of(12), before=position_of(13), timeout_ms=PLENTY_MS) == RunsRead([])
+
+
+def test_runs_of_too_long_ago_are_left_out_and_it_is_said_so(id_log):
+    put_runs(id_log, (1, 3), (4, 7), (8, 9))
+    assert read_back(id_log, 10, since_ms=NOON_MS + 7_000) == RunsRead([run(4, 7), run(8, 9)], None, NOON_MS + 7_000)
+    by_number = read_back(id_log, 10, ids_max=3)
+    assert by_number == RunsRead([run(4, 7), run(8, 9)], None, NOON_MS + 7_000)
+
+
+def test_a_put_never_narrows_what_stands_there(id_log):
+    put_runs(id_log, (4, 9), (6, 9))
+    assert read_back(id_log) == RunsRead([run(4, 9)])
+    put_runs(id_log, (2, 9))
+    assert read_back(id_log) == RunsRead([run(2, 9)])
+
+
+def test_a_record_with_more_ids_than_an_item_holds_comes_back_whole(id_log):
+    large = IDS_AN_ITEM * 2 + 5
+    whole = run(1, 2, large)
+    id_log.put_run(WRITER, whole, PLENTY_MS)
+    put_runs(id_log, (3, 4))
+    read = read_back(id_log, 4)
+    assert [each for one in read.runs for each in one.ids] == list(whole.ids)
+    assert read.spanning == run(3, 4)
+    on = id_log.read_on(WRITER, after=position_of(1), before=position_of(5), timeout_ms=PLENTY_MS)
+    assert [len(one.ids) for one in on.runs][-1] == 2
+    assert list(on.runs[0].between(position_of(1), None).ids) == list(whole.ids[large:])
+
+
+def test_a_log_out_of_time_raises(id_log):
+    with pytest.raises(TransientError):
+        id_log.put_run(WRITER, run(1, 2), 0)
+    with pytest.raises(TransientError):
+        read_back(id_log, 3, timeout_ms=0)
+    with pytest.raises(TransientError):
+        id_log.read_on(WRITER, after=position_of(1), before=position_of(6), timeout_ms=0)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda item: {**item, "run": {"B": item["run"]["B"][:-3]}},
+        lambda item: {name: value for name, value in item.items() if name != "run"},
+        lambda item: {**item, "arrived_at_ms": {"S": "noon"}},
+    ],
+)
+def test_a_corrupt_item_is_named_and_never_passed_over(stage, id_log, spoil):
+    if stage is None:
+        pytest.skip("the fake holds no items")
+    put_runs(id_log, (1, 3))
+    table = f"highwater-{stage[0]}-ids"
+    (item,) = stage[1].scan(TableName=table)["Items"]
+    stage[1].put_item(TableName=table, Item=spoil(item))
+    with pytest.raises(CorruptIdLogError, match=position_of(3)):
+        read_back(id_log, 4)
+
+
+def test_a_log_item_is_kept_for_a_replay_of_the_whole_stream(stage, id_log):
+    if stage is None:
+        pytest.skip("the fake keeps everything")
+    put_runs(id_log, (1, 3))
+    (item,) = stage[1].scan(TableName=f"highwater-{stage[0]}-ids")["Items"]
+    assert int(item["expires_at"]["N"]) == (NOON_MS + 3_000 + DAY_MS) // 1000

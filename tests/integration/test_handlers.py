@@ -15,7 +15,7 @@ from moto import mock_aws
 import app
 from chalicelib import telemetry, wiring
 from chalicelib.aws import clients
-from tests.builders import SHARD, aggregated, json_line, lambda_event, order
+from tests.builders import SHARD, aggregated, create_table, json_line, lambda_event, order
 
 STREAM = "highwater-test-events"
 SECRET = "a-payload-that-must-not-be-logged"
@@ -50,6 +50,7 @@ def forget():
     for made_once in (
         wiring._ingest,
         wiring.aggregates_table,
+        wiring.counted_ids,
         wiring.events_stream,
         clients.dynamodb,
         clients.s3,
@@ -62,12 +63,8 @@ def forget():
 @pytest.fixture
 def stage():
     with mock_aws():
-        boto3.client("dynamodb").create_table(
-            TableName="highwater-test-aggregates",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "sk")],
-        )
+        for table in ("aggregates", "ids"):
+            create_table(boto3.client("dynamodb"), f"highwater-test-{table}")
         boto3.client("s3").create_bucket(Bucket="highwater-test-dead-letters")
         boto3.client("kinesis").create_stream(StreamName=STREAM, ShardCount=3)
         forget()

@@ -1,6 +1,5 @@
 """Ingest on stores in memory. A record is one letter of the stream; faults stand between the calls they hit."""
 
-from collections import Counter
 from decimal import Decimal
 
 import pytest
@@ -10,76 +9,9 @@ from hypothesis import strategies as st
 from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.consumers import fold
 from chalicelib.consumers.cache import PartialCache
-from chalicelib.consumers.counted_ids import CountedIds
-from chalicelib.consumers.ingest import Ingest
 from chalicelib.records.rejection import Reason
-from tests.builders import (
-    CATALOG,
-    MINUTE_MS,
-    NOON_MS,
-    SHARD,
-    STREAM,
-    aggregated,
-    json_line,
-    lambda_event,
-    make_decoder,
-    order,
-)
-from tests.fakes import MemoryAggregates, MemoryDeadLetters, MemoryIds, MemoryShards
-
-DECODER = make_decoder()
-HORIZON_MS = 15 * MINUTE_MS
-POISON = b"not an event"
-
-
-class World:
-    """Two stores, and containers that come and go."""
-
-    def __init__(self):
-        self.aggregates = MemoryAggregates()
-        self.dead_letters = MemoryDeadLetters()
-        self.ids = MemoryIds()
-
-    def container(self):
-        ids = CountedIds(self.ids, MemoryShards(), HORIZON_MS)
-        return Ingest(
-            CATALOG,
-            DECODER,
-            partials=self.aggregates,
-            dead_letters=self.dead_letters,
-            progress=self.aggregates,
-            ids=ids,
-        )
-
-    def counted(self, metric="orders"):
-        """(window, group) → (count, revenue), merged over partials."""
-        totals = Counter()
-        for key, partial in self.aggregates.partials.items():
-            for group, states in partial.groups.items():
-                if key.metric == metric:
-                    totals[key.window_start_ms, group, "count"] += states[0]
-                    totals[key.window_start_ms, group, "sum"] += states[1]
-        return totals
-
-    @property
-    def progress(self):
-        return {shard: known[1] for (_, shard), known in self.aggregates.progress.items()}
-
-
-def plenty():
-    return 60_000
-
-
-def events(*payloads, first=1):
-    return lambda_event(list(payloads), first=first)
-
-
-def orders(*numbers, **changes):
-    return [json_line(order(number, **changes)) for number in numbers]
-
-
-def total(world, metric="orders", what="count"):
-    return sum(value for (_, _, kind), value in world.counted(metric).items() if kind == what)
+from tests.builders import NOON_MS, SHARD, STREAM, aggregated, json_line, lambda_event, order
+from tests.unit.consumers.ingest_world import POISON, World, events, orders, plenty, total
 
 
 def test_a_batch_is_counted_in_every_metric_and_the_progress_stored():
