@@ -51,6 +51,12 @@ def publish_ingest(report: IngestReport, commit_ms: float) -> None:
         logger.error("batch committed in part", extra=details | failure)
 
 
+def publish_effects(done: int, refused: int) -> None:
+    """Publish how many effects of a batch's events are done, and how many events their handlers refused."""
+    metrics.add_metric("EffectsDone", MetricUnit.Count, done)
+    metrics.add_metric("EffectsRefused", MetricUnit.Count, refused)
+
+
 def publish_tick(report: TickReport) -> None:
     """Publish one tick: an alarm on its absence tells that completeness stands still."""
     metrics.add_metric("Ticks", MetricUnit.Count, report.shards - report.failed)
