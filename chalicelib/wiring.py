@@ -29,10 +29,8 @@ from chalicelib.settings import Settings, read_settings
 CATALOG = Catalog(definitions.EVENT_TYPES, definitions.METRICS)
 HANDLERS = check_handlers(definitions.HANDLERS, CATALOG.event_types)
 
-INTERNAL_TYPES: dict[str, type[Struct]] = {
-    TICK_TYPE: TickData,
-    HANDLE_TYPE: HandleData,
-}  # known to the decoder, counted by no metric
+# Known to the decoder, counted by no metric.
+INTERNAL_TYPES: dict[str, type[Struct]] = {TICK_TYPE: TickData, HANDLE_TYPE: HandleData}
 
 
 @cache

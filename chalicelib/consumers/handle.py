@@ -5,9 +5,10 @@ redrive runs its handlers again and does not count it again. Handlers that had s
 effect keeps its identity.
 """
 
-from collections.abc import Sequence
-from itertools import chain
-from operator import attrgetter
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, chain, compress
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ HANDLE_TYPE = "highwater.handle"
 HANDLE_SOURCE = "/highwater/redrive"
 
 _events_of = attrgetter("events")
+_data_of = attrgetter("data")
 
 
 class HandleData(Struct, frozen=True, gc=False):
@@ -61,41 +63,35 @@ class Handling:
     def __init__(self, handlers: Sequence[Handler], decoder: Decoder) -> None:
         self._decoder = decoder
         self._wrapper = decoder.event_classes[HANDLE_TYPE]
-        self._handlers_of: dict[type, tuple[Handler, ...]] = {self._wrapper: ()}
-        for event_class in decoder.event_classes.values():
-            data_class = event_class.__annotations__["data"]
-            of_class = tuple(handler for handler in handlers if handler.data_class is data_class)
-            if of_class:
-                self._handlers_of[event_class] = of_class
+        # One data class may be that of several event types.
+        self._handlers = [
+            (handler, kind)
+            for handler in handlers
+            for kind in decoder.event_classes.values()
+            if kind.__annotations__["data"] is handler.data_class
+        ]
+        self._handled = {self._wrapper, *(kind for _, kind in self._handlers)}
 
     def effects_of(self, decoded: Sequence[Decoded]) -> EffectPlan:
         """Plan the effects of these records' events, several of one event in the order of their declaration.
 
         Shapes: decoded, one for each record of a batch, in order, without events that are repeats of counted ones.
         """
-        due: list[Due] = []
-        unhandled: list[Unhandled] = []
-        handlers_of = self._handlers_of
-        # Most batches hold no event that anyone handles: this tells so without a step of Python for each event.
-        if handlers_of.keys().isdisjoint(map(type, chain.from_iterable(map(_events_of, decoded)))):
-            return EffectPlan(due, unhandled)
-        for place, each in enumerate(decoded):
-            for index, counted in enumerate(each.events):
-                kind = type(counted)
-                if kind not in handlers_of:
-                    continue
-                event = self._unwrap(counted) if kind is self._wrapper else counted
-                if isinstance(event, Refusal):
-                    unhandled.append(Unhandled(place, index, event))
-                    continue
-                for handler in handlers_of.get(type(event), ()):
-                    try:
-                        if handler.when(event.data):
-                            due.append(Due(place, index, Effect(handler, event)))
-                    except Exception as error:  # noqa: BLE001  a predicate that fails must not stop the shard
-                        refusal = Refusal(Reason.NOT_HANDLED, explain_refusal(error))
-                        unhandled.append(Unhandled(place, index, refusal))
-        return EffectPlan(due, unhandled)
+        events: list[Any] = list(chain.from_iterable(map(_events_of, decoded)))
+        kinds = set(map(type, events))
+        if self._handled.isdisjoint(kinds):
+            return EffectPlan((), ())
+        found: list[tuple[int, Effect | Refusal]] = []
+        if self._wrapper in kinds:
+            events = [self._unwrap(event) if type(event) is self._wrapper else event for event in events]
+            kinds = set(map(type, events))
+            found += [(number, event) for number, event in enumerate(events) if isinstance(event, Refusal)]
+        for handler, kind in self._handlers:
+            if kind in kinds:
+                numbers = _numbers_of(kind, events) if len(kinds) > 1 else range(len(events))
+                found += _find(handler, events, numbers)
+        found.sort(key=itemgetter(0))
+        return _plan(found, list(accumulate(len(each.events) for each in decoded)))
 
     def _unwrap(self, wrapper: CloudEvent) -> CloudEvent | Refusal:
         """The event inside; however old it is, for it was counted when it was not."""
@@ -105,6 +101,41 @@ class Handling:
         if isinstance(event, self._wrapper):
             return Refusal(Reason.NOT_HANDLED, "the event inside is itself one to be handled")
         return event
+
+
+def _numbers_of(kind: type[CloudEvent], events: Sequence[Any]) -> Sequence[int]:
+    return [number for number, event in enumerate(events) if type(event) is kind]
+
+
+def _find(handler: Handler, events: Sequence[Any], numbers: Sequence[int]) -> Iterator[tuple[int, Effect | Refusal]]:
+    """Those of the events with these numbers that the handler wants, or whose wish it cannot tell."""
+    data = list(map(_data_of, map(events.__getitem__, numbers)))
+    try:
+        wanted: Sequence[Any] = list(map(handler.when, data))  # no step of Python but the predicate's own
+    except Exception:  # noqa: BLE001  asking one by one finds and names it
+        wanted = [_ask(handler, each) for each in data]
+    for number, answer in zip(compress(numbers, wanted), filter(None, wanted), strict=True):
+        yield number, answer if isinstance(answer, Refusal) else Effect(handler, events[number])
+
+
+def _ask(handler: Handler, data: Any) -> bool | Refusal:
+    try:
+        return bool(handler.when(data))
+    except Exception as error:  # noqa: BLE001  a predicate that fails must not stop the shard
+        return Refusal(Reason.NOT_HANDLED, explain_refusal(error))
+
+
+def _plan(found: Iterable[tuple[int, Effect | Refusal]], ends: Sequence[int]) -> EffectPlan:
+    """Say where each event stands; `ends` are the numbers at which the records end."""
+    due, unhandled = [], []
+    for number, what in found:
+        place = bisect_right(ends, number)
+        index = number - ends[place - 1] if place else number
+        if isinstance(what, Refusal):
+            unhandled.append(Unhandled(place, index, what))
+        else:
+            due.append(Due(place, index, what))
+    return EffectPlan(due, unhandled)
 
 
 class _Envelope(Struct):
