@@ -90,6 +90,7 @@ def _ingest() -> Ingest:
 def ingest(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Count one batch of the events stream; the answer is Lambda's partial batch response."""
     started = perf_counter()
+    effects().register_lambda_context(context)
     report = _ingest()(event, context.get_remaining_time_in_millis)
     telemetry.publish_ingest(report, commit_ms=(perf_counter() - started) * 1000)
     return report.response

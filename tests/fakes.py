@@ -108,7 +108,7 @@ class MemoryEffects:
             self.records[effect.identity] = ("in progress", self.clock_ms() + self.invocation_ms)
         try:
             effect.handler.act(effect.event, self)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  as the real one: whatever a handler raises
             self._forget(effect)
             return Failed(str(error)) if isinstance(error, TransientError) else Refused(explain_refusal(error))
         if error := self.after_act(effect):

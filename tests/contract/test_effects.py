@@ -251,22 +251,6 @@ def test_what_a_handler_raises_decides_and_it_may_run_again(stage, raised, outco
     assert run(stage.runner, effect(handler)) == [Done()]
 
 
-@pytest.mark.parametrize(
-    ("raised", "outcome"),
-    [
-        (EndpointConnectionError(endpoint_url="https://x.example"), Failed("EndpointConnectionError")),
-        (ClientError({"Error": {"Code": "ThrottlingException"}}, "Put"), Failed("ThrottlingException")),
-        (
-            ClientError({"Error": {"Code": "Throttled"}, "ResponseMetadata": {"HTTPStatusCode": 429}}, "Publish"),
-            Failed("Throttled"),
-        ),
-    ],
-)
-def test_what_aws_answers_a_handler_is_judged_as_everywhere(stage, raised, outcome):
-    if not isinstance(stage.runner, MemoryEffects):  # the fake knows no AWS
-        assert run(stage.runner, effect(greeting_then([raised]))) == [outcome]
-
-
 def test_a_request_that_cannot_be_made_is_the_handlers_own_refusal(stage):
     raised = ParamValidationError(report="TopicArn is missing")
     (outcome,) = run(stage.runner, effect(greeting_then([raised])))
@@ -334,14 +318,28 @@ def test_nothing_asked_nothing_done(stage):
     assert stage.runner.run_all([], PLENTY_MS) == []
 
 
-@pytest.fixture
-def aws_only(stage):
-    if isinstance(stage.runner, MemoryEffects):
-        pytest.skip("the fake has one thread and keeps nothing outside")
-    return stage
+# The fake has one thread, needs no context, and knows no AWS.
+on_aws_only = pytest.mark.parametrize("stage", ["moto", "ministack"], indirect=True)
 
 
-def test_effects_run_at_once_and_one_that_lingers_has_failed(aws_only):
+@on_aws_only
+@pytest.mark.parametrize(
+    ("raised", "outcome"),
+    [
+        (EndpointConnectionError(endpoint_url="https://x.example"), Failed("EndpointConnectionError")),
+        (ClientError({"Error": {"Code": "ThrottlingException"}}, "Put"), Failed("ThrottlingException")),
+        (
+            ClientError({"Error": {"Code": "Throttled"}, "ResponseMetadata": {"HTTPStatusCode": 429}}, "Publish"),
+            Failed("Throttled"),
+        ),
+    ],
+)
+def test_what_aws_answers_a_handler_is_judged_as_everywhere(stage, raised, outcome):
+    assert run(stage.runner, effect(greeting_then([raised]))) == [outcome]
+
+
+@on_aws_only
+def test_effects_run_at_once_and_one_that_lingers_has_failed(stage):
     barrier, may_end = Barrier(4), Event()
 
     @handles(OrderPlaced)
@@ -351,15 +349,16 @@ def test_effects_run_at_once_and_one_that_lingers_has_failed(aws_only):
             may_end.wait(30)
 
     effects = [effect(meet, number) for number in range(4)]
-    assert aws_only.runner.run_all(effects, 3_000) == [Failed("out of time"), Done(), Done(), Done()]
+    assert stage.runner.run_all(effects, 3_000) == [Failed("out of time"), Done(), Done(), Done()]
     may_end.set()
 
 
-def test_what_is_stored_tells_nothing_of_the_event(aws_only, caplog):
+@on_aws_only
+def test_what_is_stored_tells_nothing_of_the_event(stage, caplog):
     caplog.set_level(logging.DEBUG, logger="aws_lambda_powertools")
-    run(aws_only.runner, effect(greet, user_id="a-secret"))
-    run(aws_only.runner, effect(greeting_then([RefusedError("a-secret")]), user_id="a-secret"))
-    (item,) = aws_only.items()
+    run(stage.runner, effect(greet, user_id="a-secret"))
+    run(stage.runner, effect(greeting_then([RefusedError("a-secret")]), user_id="a-secret"))
+    (item,) = stage.items()
     assert item.keys() == {"id", "status", "expiration", "in_progress_expiration", "data"}
     assert item["id"]["S"].startswith("effect#")
     assert (len(item["id"]["S"]), item["data"]["S"]) == (len("effect#") + 64, "null")
@@ -367,7 +366,8 @@ def test_what_is_stored_tells_nothing_of_the_event(aws_only, caplog):
     assert "event-1" not in str(item) + caplog.text
 
 
-def test_without_the_invocations_context_nothing_is_run(aws_only):
+@on_aws_only
+def test_without_the_invocations_context_nothing_is_run(stage):
     made = IdempotentEffects(None, "nowhere", lambda: None, REMEMBER_MS)
     with pytest.raises(InvariantError):
         run(made, effect(greet))
