@@ -1,8 +1,9 @@
-"""What this stage counts: event types and metrics. The one file that an adopter edits.
+"""What this stage counts, and what it does besides: event types, metrics, handlers. The one file that an adopter edits.
 
 An event type is a msgspec struct of the event's `data`; what it refuses becomes a dead letter. A metric names an event
 type, the dimensions to group by, and what to measure of each group. Adding a metric is safe at any time; a metric
-whose meaning changes needs a new name, for what is stored under the old one means something else.
+whose meaning changes needs a new name, for what is stored under the old one means something else. A handler does what
+is no aggregate, at most once to success for each event; renamed, it is another handler, with nothing done yet.
 """
 
 from decimal import Decimal
@@ -12,9 +13,12 @@ from msgspec import Meta, Struct
 
 from chalicelib.aggregates.measures import Count, Max, Mean, Min, Sum
 from chalicelib.aggregates.metric import Metric
+from chalicelib.effects import Results, handles, stable_id
+from chalicelib.records.cloudevents import CloudEvent
 
 NOTHING = Decimal(0)
 AMOUNT_MAX = Decimal(10_000)
+LARGE_ORDER = Decimal(5_000)
 
 
 class OrderPlaced(Struct, frozen=True, gc=False):
@@ -57,3 +61,25 @@ METRICS = (
         group_limit=2_000,
     ),
 )
+
+
+@handles(OrderPlaced, when=lambda order: order.amount >= LARGE_ORDER)
+def announce_large_order(event: CloudEvent, results: Results) -> None:
+    """Tell `results` of an order of 5 000 or more."""
+    order = event.data
+    results.publish(
+        "large-order",
+        stable_id("announce_large_order", event),
+        {
+            "order_id": order.order_id,
+            "user_id": order.user_id,
+            "amount": order.amount,
+            "currency": order.currency,
+            "time": event.time,
+            "source": event.source,
+            "event_id": event.id,
+        },
+    )
+
+
+HANDLERS = (announce_large_order,)

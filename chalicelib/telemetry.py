@@ -29,6 +29,7 @@ def publish_ingest(report: IngestReport, commit_ms: float) -> None:
     metrics.add_metric("Rebases", MetricUnit.Count, report.rebases)
     metrics.add_metric("WriteUnits", MetricUnit.Count, report.write_units)
     metrics.add_metric("OverflowedGroups", MetricUnit.Count, report.overflowed_groups)
+    metrics.add_metric("Effects", MetricUnit.Count, report.effects)
     metrics.add_metric("IdsHeld", MetricUnit.Count, report.ids_held)
     metrics.add_metric("IdsForgotten", MetricUnit.Count, report.ids_forgotten)
     metrics.add_metric("CommitTime", MetricUnit.Milliseconds, commit_ms)
@@ -48,6 +49,7 @@ def publish_ingest(report: IngestReport, commit_ms: float) -> None:
         "partials": report.partials,
         "rebases": report.rebases,
         "overflowed_groups": report.overflowed_groups,
+        "effects": report.effects,
         "ids_held": report.ids_held,
         "ids_forgotten": report.ids_forgotten,
         "commit_ms": round(commit_ms, 1),

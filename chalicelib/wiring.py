@@ -6,6 +6,7 @@ from time import perf_counter, time
 from typing import Any
 
 from chalice.app import Request, Response
+from msgspec import Struct
 
 from chalicelib import definitions, telemetry
 from chalicelib.aggregates.metric import Catalog
@@ -13,10 +14,14 @@ from chalicelib.aws import clients
 from chalicelib.aws.aggregates_table import AggregatesTable
 from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
 from chalicelib.aws.events_stream import EventsStream
+from chalicelib.aws.idempotent_effects import IdempotentEffects
 from chalicelib.aws.ids_table import IdsTable
+from chalicelib.aws.results_topic import ResultsTopic
 from chalicelib.consumers.counted_ids import CountedIds
+from chalicelib.consumers.handle import HANDLE_TYPE, HandleData
 from chalicelib.consumers.ingest import Ingest
 from chalicelib.consumers.tick import TICK_TYPE, Tick, TickData
+from chalicelib.effects import check_handlers
 from chalicelib.query.endpoints import Query
 from chalicelib.query.http import HttpAnswer, settle
 from chalicelib.records.decode import Decoder, EventType
@@ -24,6 +29,10 @@ from chalicelib.settings import Settings, read_settings
 
 # Made at import: a mistake in the definitions stops a deployment, or the local stage, before the first event.
 CATALOG = Catalog(definitions.EVENT_TYPES, definitions.METRICS)
+HANDLERS = check_handlers(definitions.HANDLERS, CATALOG.event_types)
+
+# Known to the decoder, counted by no metric.
+INTERNAL_TYPES: dict[str, type[Struct]] = {TICK_TYPE: TickData, HANDLE_TYPE: HandleData}
 
 
 @cache
@@ -44,13 +53,27 @@ def events_stream() -> EventsStream:
     return EventsStream(clients.kinesis(), settings().events_stream)
 
 
+@cache
+def results_topic() -> ResultsTopic:
+    """The topic of results."""
+    return ResultsTopic(clients.sns(), settings().results_topic_arn)
+
+
+@cache
+def effects() -> IdempotentEffects:
+    """What runs the handlers. Whoever has it run them registers the invocation's Lambda context first."""
+    # As long as the stream can bring an event again, from its retention or by a producer's repeat.
+    remember_ms = settings().events_retention_ms + settings().dedup_horizon_ms
+    return IdempotentEffects(clients.dynamodb(), settings().idempotency_table, results_topic, remember_ms)
+
+
 def decoder(catalog: Catalog, lateness_ms: int, future_tolerance_ms: int) -> Decoder:
-    """Make the decoder of the catalog's event types, and of ticks."""
+    """Make the decoder of the catalog's event types, and of Highwater's own."""
     event_types = {
         name: EventType(
             data_class, catalog.lateness_ms(name, lateness_ms), catalog.measured(name), catalog.dimensions(name)
         )
-        for name, data_class in (catalog.event_types | {TICK_TYPE: TickData}).items()
+        for name, data_class in (catalog.event_types | INTERNAL_TYPES).items()
     }
     return Decoder(event_types, future_tolerance_ms)
 
@@ -72,12 +95,15 @@ def _ingest() -> Ingest:
         dead_letters=DeadLettersBucket(clients.s3(), settings().dead_letters_bucket),
         progress=aggregates_table(),
         ids=counted_ids(),
+        handlers=HANDLERS,
+        effects=effects(),
     )
 
 
 def ingest(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Count one batch of the events stream; the answer is Lambda's partial batch response."""
     started = perf_counter()
+    effects().register_lambda_context(context)
     report = _ingest()(event, context.get_remaining_time_in_millis)
     telemetry.publish_ingest(report, commit_ms=(perf_counter() - started) * 1000)
     return report.response

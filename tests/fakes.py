@@ -1,13 +1,15 @@
 """Stores in memory, for tests. tests/contract/ holds them to the suites that the real adapters pass.
 
-Where they differ from AWS: they never throttle or time out unless a test says so, and nothing expires.
+Where they differ from AWS: they never throttle or time out unless a test says so, and nothing expires but what
+MemoryEffects remembers.
 """
 
 from collections.abc import Callable
 from threading import RLock
 
 from chalicelib.aggregates.partial import Partial, PartialKey
-from chalicelib.consumers.ports import Committed, Conflict, Failed, RunsRead
+from chalicelib.consumers.ports import Committed, Conflict, Done, Failed, Refused, RunsRead
+from chalicelib.effects import explain_refusal, result_message
 from chalicelib.errors import TransientError
 from chalicelib.identity.run import decode_run, encode_run
 from chalicelib.records.shard import Shard
@@ -135,3 +137,51 @@ class MemoryShards:
         if not timeout_ms:
             raise TransientError("out of time")
         return self.shards or [Shard(f"shardId-{number:012d}", is_open=True) for number in range(9)]
+
+
+class MemoryEffects:
+    """The effect runner, in a dict by effect identity; `published` is what its handlers told the results.
+
+    `before_act(effect)` runs ahead of each effect, and may return an error's name to fail it without a trace;
+    `after_act(effect)` returning a name fails it after it was carried out and before its success is recorded: it stays
+    in progress, as it does when a handler or a hook raises what is no Exception (a kill). Units: milliseconds.
+    """
+
+    def __init__(self, clock_ms=lambda: 0, *, remember_ms=8 * 86_400_000, invocation_ms=60_000):
+        self.records: dict[tuple[str, str, str], tuple[str, int]] = {}  # what it is, and until when
+        self.published = []
+        self.clock_ms = clock_ms
+        self.remember_ms = remember_ms
+        self.invocation_ms = invocation_ms
+        self.lock = RLock()
+        self.before_act: Callable = lambda effect: None
+        self.after_act: Callable = lambda effect: None
+
+    def run_all(self, effects, timeout_ms):
+        return [self._run(effect) if timeout_ms else Failed("out of time") for effect in effects]
+
+    def publish(self, kind, message_id, message):
+        self.published.append(result_message(kind, message_id, message))
+
+    def _run(self, effect):
+        if error := self.before_act(effect):
+            return Failed(error)
+        with self.lock:
+            state, until_ms = self.records.get(effect.identity, (None, 0))
+            if state and self.clock_ms() <= until_ms:
+                return Done() if state == "completed" else Failed("already in progress")
+            self.records[effect.identity] = ("in progress", self.clock_ms() + self.invocation_ms)
+        try:
+            effect.handler.act(effect.event, self)
+        except Exception as error:  # noqa: BLE001  as the real one: whatever a handler raises
+            self._forget(effect)
+            return Failed(str(error)) if isinstance(error, TransientError) else Refused(explain_refusal(error))
+        if error := self.after_act(effect):
+            return Failed(error)
+        self.records[effect.identity] = ("completed", self.clock_ms() + self.remember_ms)
+        return Done()
+
+    def _forget(self, effect):
+        with self.lock:
+            if self.records[effect.identity][0] == "in progress":
+                del self.records[effect.identity]

@@ -13,19 +13,20 @@ R = TypeVar("R")
 
 
 @cache
-def _executor() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(CONCURRENCY_MAX, thread_name_prefix="aws")
+def _executor(threads: str) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(CONCURRENCY_MAX, thread_name_prefix=threads)
 
 
-def call_all(call: Callable[[A], R], arguments: Sequence[A], timeout_ms: int) -> list[Future[R]]:
+def call_all(call: Callable[[A], R], arguments: Sequence[A], timeout_ms: int, threads: str = "aws") -> list[Future[R]]:
     """Call with every argument, at once, and wait at most the time given.
 
+    Shapes: threads names whose threads do it: calls that may hang for good must not take the others'.
     Returns: one future each, in order; one that is not done has not answered in time, and if it had not begun it
              never will.
     """
     if timeout_ms <= 0:
         return [_never_begun() for _ in arguments]
-    futures = [_executor().submit(call, argument) for argument in arguments]
+    futures = [_executor(threads).submit(call, argument) for argument in arguments]
     _, unfinished = wait(futures, timeout_ms / 1000)
     for future in unfinished:
         future.cancel()

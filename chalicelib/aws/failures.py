@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from chalicelib.errors import TransientError
 
-SERVER_ERROR = 500
 THROTTLED = {
+    "KMSThrottling",  # SNS: its topic's key, asked too often
     "LimitExceededException",  # Kinesis: ListShards, too often
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
@@ -25,15 +26,20 @@ CALL_FAILURES = (TransientError, ClientError, BotoCoreError)
 def transient_errors() -> Iterator[None]:
     """Turn an unreachable, failing or throttling service into a TransientError.
 
-    Raises: TransientError, with the error's name only, for its message may quote an item; any other ClientError as is.
+    Raises: TransientError, with the error's name only, for its message may quote an item; any other ClientError as is,
+            and so a ParamValidationError: a request that never left will not fare better later.
     """
     try:
         yield
+    except ParamValidationError:
+        raise
     except BotoCoreError as error:
         raise TransientError(name_of(error)) from error
     except ClientError as error:
-        is_server_error = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= SERVER_ERROR
-        if is_server_error or name_of(error) in THROTTLED:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        is_server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        is_throttled = status == HTTPStatus.TOO_MANY_REQUESTS or name_of(error) in THROTTLED
+        if is_server_error or is_throttled:
             raise TransientError(name_of(error)) from error
         raise
 

@@ -7,31 +7,38 @@ re-cut or doubled batch adds nothing twice. The first record of which anything c
 that goes back to Lambda. docs/guarantees.md works the hard cases through.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from chalicelib.aggregates.metric import Catalog
 from chalicelib.aggregates.partial import Partial, PartialKey, absorb
 from chalicelib.consumers.cache import PartialCache
 from chalicelib.consumers.counted_ids import CountedIds
 from chalicelib.consumers.fold import BatchFold
+from chalicelib.consumers.handle import Handling
 from chalicelib.consumers.ports import (
     Committed,
     Conflict,
     DeadLetterStore,
+    Done,
+    EffectRunner,
     Failed,
     PartialPut,
     PartialStore,
     ProgressStore,
+    Refused,
 )
+from chalicelib.effects import Handler
 from chalicelib.errors import TransientError
 from chalicelib.identity.judge import Judged
 from chalicelib.records.batch import Batch, parse_batch
 from chalicelib.records.decode import Decoded, Decoder
-from chalicelib.records.rejection import Reason
+from chalicelib.records.rejection import Reason, Refusal, Rejected
 
 RESERVE_MS = 2_500  # kept back of the invocation's time to store the progress …
 LOG_RESERVE_MS = 1_500  # … of that to log the ids …
@@ -53,10 +60,19 @@ class IngestReport(Struct):
     rebases: int = 0
     write_units: float = 0.0
     overflowed_groups: int = 0
+    effects: int = 0
     ids_held: int = 0
     ids_forgotten: int = 0
     failed_sequence_number: str | None = None
     errors: Counter[str] = field(default_factory=Counter)
+
+    def tell(self, done: Sequence[Decoded]) -> None:
+        """Add up what became of the records that are done with."""
+        for each in done:
+            self.events += len(each.events)
+            self.duplicates += each.duplicates
+            self.misplaced += each.misplaced
+            self.dead_letters.update([rejected.refusal.reason for rejected in each.rejected])
 
     @property
     def response(self) -> dict[str, Any]:
@@ -77,6 +93,8 @@ class Ingest:
         dead_letters: DeadLetterStore,
         progress: ProgressStore,
         ids: CountedIds,
+        handlers: Sequence[Handler] = (),
+        effects: EffectRunner,
     ) -> None:
         self._catalog = catalog
         self._decoder = decoder
@@ -84,6 +102,8 @@ class Ingest:
         self._dead_letters = dead_letters
         self._progress = progress
         self._ids = ids
+        self._handling = Handling(handlers, decoder)
+        self._effects = effects
         self._cache = PartialCache()
 
     def __call__(self, event: Mapping[str, Any], remaining_ms: Callable[[], int]) -> IngestReport:
@@ -99,11 +119,6 @@ class Ingest:
         done = self._store(batch, judged, remaining_ms, report) if judged else 0
         if done < len(batch.records):
             report.failed_sequence_number = batch.records[done].sequence_number
-        for each in judged.decoded[:done] if judged else ():
-            report.events += len(each.events)
-            report.duplicates += each.duplicates
-            report.misplaced += each.misplaced
-            report.dead_letters.update(rejected.refusal.reason for rejected in each.rejected)
         report.ids_held = self._ids.held
         return report
 
@@ -120,11 +135,15 @@ class Ingest:
     def _store(self, batch: Batch, judged: Judged, remaining_ms: Callable[[], int], report: IngestReport) -> int:
         """Store all that the batch comes to. Returns: how many records, from the front, are done with."""
         done = self._commit(batch, judged.decoded, remaining_ms, report)
-        done = self._store_dead_letters(batch, judged.decoded[:done], remaining_ms, report)
+        decoded = self._handle(batch, judged.decoded[:done], remaining_ms, report)
+        done = self._store_dead_letters(batch, decoded, remaining_ms, report)
         if done and not self._advance(batch, done, remaining_ms, report):
             done -= 1  # the last record comes again, adds nothing twice, and takes the progress along
         # Last of all, for the log of a prefix must not reach beyond what is acknowledged.
-        return done if done and self._remember(batch, judged, done, remaining_ms, report) else 0
+        if done and not self._remember(batch, judged, done, remaining_ms, report):
+            done = 0
+        report.tell(decoded[:done])
+        return done
 
     def _commit(
         self, batch: Batch, decoded: Sequence[Decoded], remaining_ms: Callable[[], int], report: IngestReport
@@ -155,6 +174,36 @@ class Ingest:
                 break
         unstored |= bases.keys()
         return folded.first_record_of(unstored) if unstored else len(decoded)
+
+    def _handle(
+        self, batch: Batch, decoded: Sequence[Decoded], remaining_ms: Callable[[], int], report: IngestReport
+    ) -> Sequence[Decoded]:
+        """Have the handlers run. Returns: the records, from the front, that are done with, and what handlers refused.
+
+        Why after the partials: an event is counted whatever its handlers do.
+        """
+        plan = self._handling.effects_of(decoded)
+        outcomes = self._effects.run_all([due.effect for due in plan.due], _time_left(remaining_ms)) if plan.due else ()
+        refused = {(each.place, each.index): each.refusal for each in plan.unhandled}
+        done = len(decoded)
+        for due, outcome in zip(plan.due, outcomes, strict=True):
+            match outcome:
+                case Done():
+                    report.effects += 1
+                case Refused(error):
+                    refused.setdefault((due.place, due.index), Refusal(Reason.NOT_HANDLED, error))
+                case Failed(error):
+                    done = min(done, due.place)
+                    report.errors[error] += 1
+        if not refused:
+            return decoded[:done]
+        letters: dict[int, list[Rejected]] = defaultdict(list)
+        for (place, index), refusal in sorted(refused.items(), key=itemgetter(0)):
+            letters[place].append(decoded[place].reject(index, refusal, batch.records[place]))
+        return [
+            replace(each, rejected=[*each.rejected, *letters[place]]) if place in letters else each
+            for place, each in enumerate(decoded[:done])
+        ]
 
     def _store_dead_letters(
         self, batch: Batch, decoded: Sequence[Decoded], remaining_ms: Callable[[], int], report: IngestReport

@@ -6,6 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from chalicelib.aggregates.partial import Partial, PartialKey
+from chalicelib.effects import Effect
 from chalicelib.identity.run import IdRun
 from chalicelib.records.batch import Record
 from chalicelib.records.rejection import Rejected
@@ -33,12 +34,25 @@ class Conflict(Struct, frozen=True):
 
 
 class Failed(Struct, frozen=True):
-    """Whether the put took effect is unknown; the error names what happened."""
+    """Whether it took effect is unknown, and it may well succeed later; the error names what happened."""
 
     error: str
 
 
 PutOutcome = Committed | Conflict | Failed
+
+
+class Done(Struct, frozen=True):
+    """The effect has been carried out: now, or at any time before."""
+
+
+class Refused(Struct, frozen=True):
+    """The handler will not have this event; the error says why, for the dead letter, and may quote the event."""
+
+    error: str
+
+
+EffectOutcome = Done | Refused | Failed
 
 
 class StreamRecord(Struct, frozen=True):
@@ -65,6 +79,16 @@ class DeadLetterStore(Protocol):
         """Store the dead letters of these records, at once; storing a record's again overwrites them.
 
         Returns: of those whose storing failed, the error's name.
+        """
+
+
+class EffectRunner(Protocol):
+    """Runs handlers, each at most once to success for each event id."""
+
+    def run_all(self, effects: Sequence[Effect], timeout_ms: int) -> Sequence[EffectOutcome]:
+        """Carry out the effects, at once; one outcome each, in their order.
+
+        Why Failed may also mean "under way": another invocation may be at the same effect, or have died at it.
         """
 
 

@@ -63,15 +63,20 @@ def judge(
     for place in [place for place, each in enumerate(ids) if each in suspects]:
         number = bisect_right(ends, place)
         record, counted = records[number], place - len(dropped)
-        before = last.get(ids[place])
-        if before is None or _is_forgotten(before, record, counted, horizon_ms, ids_max):
+        remembered = [
+            each
+            for each in last.get(ids[place], ())
+            if record.arrived_at_ms - each.arrived_at_ms <= horizon_ms and each.counted_since + counted < ids_max
+        ]
+        if not remembered:
             # What has been counted of the batch is added whenever this is looked at.
-            last[ids[place]] = LastCounted(record.arrived_at_ms, fingerprints[place], -counted - 1)
+            now = LastCounted(record.arrived_at_ms, record.position, fingerprints[place], -counted - 1)
+            last[ids[place]] = [now]
             continue
         dropped.add(place)
         place_in_record = place - (ends[number] - len(decoded[number].events))
         dropped_of[number].append(place_in_record)
-        if before.content != fingerprints[place]:
+        if remembered[0].content != fingerprints[place]:
             refusal = Refusal(Reason.CONFLICTING_DUPLICATE, CONFLICT)
             rejected_of[number].append(decoded[number].reject(place_in_record, refusal, record))
     counted_ones = [place not in dropped for place in range(len(ids))]
@@ -83,9 +88,3 @@ def judge(
         array("Q", compress(ids, counted_ones)),
         array("I", compress(fingerprints, counted_ones)),
     )
-
-
-def _is_forgotten(before: LastCounted, record: Record, counted: int, horizon_ms: int, ids_max: int) -> bool:
-    """Whether an id was counted so long before this record, in time or in events, that it counts anew."""
-    is_too_long_ago = record.arrived_at_ms - before.arrived_at_ms > horizon_ms
-    return is_too_long_ago or before.counted_since + counted >= ids_max

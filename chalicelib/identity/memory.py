@@ -12,14 +12,16 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chalicelib.identity.run import IdRun
 
 
-class LastCounted(Struct, frozen=True):
-    """The last time that an id was counted: when, with what content, and how many events have been counted since."""
+class LastCounted(Struct, frozen=True, order=True):
+    """The last time that a shard counted an id: when and where, its content, and how many were counted since."""
 
     arrived_at_ms: int
+    position: str
     content: int
     counted_since: int
 
@@ -116,18 +118,20 @@ class ShardIds:
         """Whether not one of these ids is known: so with nearly every batch, and found at once."""
         return self._last_held.keys().isdisjoint(ids) and all(parent.lacks(ids) for parent in self._parents)
 
-    def find_last(self, ids: Iterable[int]) -> dict[int, LastCounted]:
-        """The last time that each of these ids was counted; one that is not known is not in it.
+    def find_last(self, ids: Iterable[int]) -> dict[int, list[LastCounted]]:
+        """The last time that each of these ids was counted, the latest first; one that is not known is not in it.
 
-        Why own before inherited: a shard begins when its parents are done. Of two parents the later arrival counts.
+        Shapes: more than one only where the shard has not counted the id itself, and more than one of its parents has:
+                the latest of them may be forgotten sooner, if its shard counted more.
         """
         wanted = set(ids)
-        found: dict[int, LastCounted] = {}
+        found: dict[int, list[LastCounted]] = defaultdict(list)
         for parent in self._parents:
             for each, inherited in parent.find_last(wanted).items():
-                last = LastCounted(inherited.arrived_at_ms, inherited.content, inherited.counted_since + self._counted)
-                found[each] = max(found.get(each, last), last, key=lambda one: (one.arrived_at_ms, -one.counted_since))
-        return found | self._find_own(wanted)
+                found[each] += [replace(last, counted_since=last.counted_since + self._counted) for last in inherited]
+        for several in found.values():
+            several.sort(reverse=True)
+        return found | {each: [last] for each, last in self._find_own(wanted).items()}
 
     def _find_own(self, wanted: set[int]) -> dict[int, LastCounted]:
         by_run: dict[_Held, set[int]] = defaultdict(set)
@@ -138,7 +142,9 @@ class ShardIds:
             records = held.run.records()
             ends = list(accumulate(record.ids for record in records))
             for each, place in {each: place for place, each in enumerate(held.run.ids) if each in here}.items():
-                arrived_at_ms = records[bisect_right(ends, place)].arrived_at_ms
+                record = records[bisect_right(ends, place)]
                 counted_since = self._counted - held.begins - place - 1
-                found[each] = LastCounted(arrived_at_ms, held.run.contents[place], counted_since)
+                found[each] = LastCounted(
+                    record.arrived_at_ms, record.position, held.run.contents[place], counted_since
+                )
         return found

@@ -182,15 +182,22 @@ class Decoder:
         else:
             yield from zip(lines, outcomes, strict=True)
 
-    def _decode_object(self, text: bytes, arrived_at_ms: int) -> CloudEvent | Refusal:
+    def decode_event(self, text: bytes) -> CloudEvent | Refusal:
+        """Decode one JSON object, whenever it may have arrived."""
         try:
-            event = self._decode_event(text)
-            times_ms = _times_ms([event])
+            event: CloudEvent = self._decode_event(text)
+            _times_ms([event])
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001  a data class may raise anything; each is the producer's fault
             return explain(text, error, self.event_classes)
-        return self._refusal([event], times_ms, len(text), arrived_at_ms) or event
+        return event
+
+    def _decode_object(self, text: bytes, arrived_at_ms: int) -> CloudEvent | Refusal:
+        event = self.decode_event(text)
+        if isinstance(event, Refusal):
+            return event
+        return self._refusal([event], _times_ms([event]), len(text), arrived_at_ms) or event
 
     def _refusal(
         self, events: Sequence[CloudEvent], times_ms: Sequence[int], bytes_max: int, arrived_at_ms: int

@@ -5,6 +5,7 @@ import logging
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import boto3
@@ -15,9 +16,12 @@ from moto import mock_aws
 import app
 from chalicelib import telemetry, wiring
 from chalicelib.aws import clients
-from tests.builders import SHARD, aggregated, create_table, json_line, lambda_event, order
+from chalicelib.consumers.handle import Handling
+from chalicelib.consumers.ports import Done
+from tests.builders import DAY_MS, SHARD, aggregated, create_table, json_line, lambda_event, order, record
 
 STREAM = "highwater-test-events"
+PROJECT = Path(app.__file__).parent
 SECRET = "a-payload-that-must-not-be-logged"
 
 
@@ -52,9 +56,12 @@ def forget():
         wiring.aggregates_table,
         wiring.counted_ids,
         wiring.events_stream,
+        wiring.effects,
+        wiring.results_topic,
         clients.dynamodb,
         clients.s3,
         clients.kinesis,
+        clients.sns,
         clients._session,
     ):
         made_once.cache_clear()
@@ -98,6 +105,7 @@ def test_a_batch_is_counted_and_its_numbers_are_published_without_any_payload(st
     emf = [line for line in lines if "_aws" in line]
     (numbers,) = [line for line in emf if "Batches" in line]
     assert (numbers["Records"], numbers["Events"], numbers["Rebases"], numbers["FailedBatches"]) == ([3], [1], [0], [0])
+    assert (numbers["Duplicates"], numbers["Effects"], numbers["IdsHeld"]) == ([0], [0], [1])
     assert numbers["CommitTime"][0] > 0
     by_reason = {line["reason"]: line["DeadLetters"] for line in emf if "reason" in line}
     assert by_reason == {"unknown type": [1.0], "invalid": [1.0]}
@@ -130,14 +138,56 @@ def test_a_tick_reaches_every_shard_and_moves_its_progress(stage, output):
     assert [(line["Ticks"], line["TicksFailed"]) for line in ticks] == [([3], [0])]
 
 
-def test_a_mistake_in_the_definitions_is_refused_when_the_app_is_imported(tmp_path):
-    project = Path(app.__file__).parent
-    shutil.copytree(project / "chalicelib", tmp_path / "chalicelib")
-    shutil.copy(project / "app.py", tmp_path)
+def test_the_handlers_run_as_they_are_wired_and_a_batch_without_effects_pays_nothing_for_them(stage, monkeypatch):
+    boto3.client("dynamodb").create_table(
+        TableName="highwater-test-idempotency",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+    )
+    topic_arn = boto3.client("sns").create_topic(Name="highwater-test-results")["TopicArn"]
+    monkeypatch.setenv("RESULTS_TOPIC_ARN", topic_arn)
+    wiring.settings.cache_clear()
+    try:
+        decoder = wiring.decoder(wiring.CATALOG, DAY_MS, 0)
+        small, large = (decoder.decode(record(json_line(order(amount=amount)))) for amount in (4_999, 5_000))
+        handling = Handling(wiring.HANDLERS, decoder)
+        wiring.effects().register_lambda_context(Context())
+        assert wiring.effects().run_all(handling.effects_of([small]).due, 30_000) == []
+        assert not clients.sns.cache_info().currsize
+        effects = [due.effect for due in handling.effects_of([small, large]).due]
+        assert [wiring.effects().run_all(effects, 30_000) for _ in range(2)] == [[Done()], [Done()]]
+    finally:
+        wiring.settings.cache_clear()
+    (item,) = boto3.client("dynamodb").scan(TableName="highwater-test-idempotency")["Items"]
+    remembered_s = int(item["expiration"]["N"]) - time.time()
+    assert 7 * 86_400 < remembered_s <= 7 * 86_400 + 15 * 60 + 1
+
+
+def test_what_only_effects_need_is_not_imported_at_a_cold_start():
+    asked = "import app, sys; print('aws_lambda_powertools.utilities.idempotency' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "error"),
+    [
+        ('Sum("amount")', 'Sum("ammount")', "metric 'orders': its event has no field 'ammount' to measure"),
+        (
+            "@handles(OrderPlaced,",
+            "@handles(Struct,",
+            "handler 'announce_large_order': no event type has the data Struct",
+        ),
+    ],
+)
+def test_a_mistake_in_the_definitions_is_refused_when_the_app_is_imported(tmp_path, right, wrong, error):
+    shutil.copytree(PROJECT / "chalicelib", tmp_path / "chalicelib")
+    shutil.copy(PROJECT / "app.py", tmp_path)
     definitions = tmp_path / "chalicelib" / "definitions.py"
-    definitions.write_text(definitions.read_text().replace('Sum("amount")', 'Sum("ammount")'))
+    definitions.write_text(definitions.read_text().replace(right, wrong))
     done = subprocess.run(
         [sys.executable, "-c", "import app"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode != 0
-    assert "metric 'orders': its event has no field 'ammount' to measure" in done.stderr.splitlines()[-1]
+    assert error in done.stderr.splitlines()[-1]

@@ -5,7 +5,7 @@ from collections import Counter
 from chalicelib.consumers.counted_ids import IDS_MAX, CountedIds
 from chalicelib.consumers.ingest import Ingest
 from tests.builders import CATALOG, MINUTE_MS, json_line, lambda_event, make_decoder, order
-from tests.fakes import MemoryAggregates, MemoryDeadLetters, MemoryIds, MemoryShards
+from tests.fakes import MemoryAggregates, MemoryDeadLetters, MemoryEffects, MemoryIds, MemoryShards
 
 DECODER = make_decoder()
 HORIZON_MS = 15 * MINUTE_MS
@@ -15,12 +15,14 @@ POISON = b"not an event"
 class World:
     """The stores, and containers that come and go."""
 
-    def __init__(self, *shards, ids_max=IDS_MAX):
+    def __init__(self, *shards, ids_max=IDS_MAX, handlers=()):
         self.aggregates = MemoryAggregates()
         self.dead_letters = MemoryDeadLetters()
         self.ids = MemoryIds()
         self.shards = MemoryShards(*shards)
         self.ids_max = ids_max
+        self.handlers = handlers
+        self.effects = MemoryEffects()
 
     def container(self):
         ids = CountedIds(self.ids, self.shards, HORIZON_MS, self.ids_max)
@@ -31,6 +33,8 @@ class World:
             dead_letters=self.dead_letters,
             progress=self.aggregates,
             ids=ids,
+            handlers=self.handlers,
+            effects=self.effects,
         )
 
     def counted(self, metric="orders"):
