@@ -5,14 +5,15 @@ How a payload gets onto the stream, and how often, is the producers' part.
 """
 
 from collections import deque
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 from random import Random
 
 import orjson
+from msgspec import Struct
 
+from tests.simulation.chance import below, between, pick
 from tests.simulation.oracle import MINUTE_MS, Limits
 from tests.simulation.stream import Event, Order, Poison
 
@@ -31,8 +32,7 @@ POISON_LINES = [
 POISON_PAYLOADS = [*POISON_LINES, (b"", "malformed"), (b"\x1f\x8bbroken", "malformed"), (b"(\xb5/\xfd..", "malformed")]
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Struct, frozen=True):
     """One thing that an application says: the user whom it is about, the text, and what it is."""
 
     user_id: str
@@ -41,7 +41,7 @@ class Said:
 
 
 class Applications:
-    """Every application at once. `odds` of an event: comes again, comes with other content, is poison or ill-timed."""
+    """Every application at once."""
 
     def __init__(self, chance: Random, limits: Limits) -> None:
         self._chance = chance
@@ -92,9 +92,9 @@ class Applications:
     def _time_ms(self, now_ms: int) -> int:
         chance, limits = self._chance, self._limits
         if chance.random() < 0.93:
-            return now_ms - chance.randrange(3 * MINUTE_MS) * chance.randrange(2)
+            return now_ms - below(chance, 3 * MINUTE_MS) * below(chance, 2)
         # Around both edges: exactly on one, just beyond, and where a later arrival of the same bytes decides otherwise.
-        beyond_ms = chance.choice([0, 1, chance.randrange(10_000), -chance.randrange(10_000)])
+        beyond_ms = pick(chance, [0, 1, below(chance, 10_000), -below(chance, 10_000)])
         if chance.random() < 0.5:
             return now_ms - limits.lateness_ms - beyond_ms
         return now_ms + limits.future_tolerance_ms + beyond_ms
@@ -102,20 +102,20 @@ class Applications:
     def _order(self, time_ms: int, source: str, event_id: str) -> Said:
         chance = self._chance
         order = Order(
-            chance.choice(USERS), chance.choice(("EUR", "USD")), chance.choice(("standard", "gift")), self._amount()
+            pick(chance, USERS), pick(chance, ("EUR", "USD")), pick(chance, ("standard", "gift")), self._amount()
         )
         return _said(source, event_id, time_ms, order)
 
     def _amount(self) -> Decimal:
-        edge = self._chance.randrange(20)
-        cents = (500_000, 499_999)[edge] if edge < 2 else self._chance.randrange(1, 1_000_001)
+        edge = below(self._chance, 20)
+        cents = (500_000, 499_999)[edge] if edge < 2 else between(self._chance, 1, 1_000_001)
         return Decimal(cents) / 100
 
     def _again(self) -> Said:
         """An event that was made before, more often one of the last few."""
         recent = self._recent
         span = len(recent) if self._chance.random() < 0.5 else min(len(recent), 20)
-        return recent[-1 - self._chance.randrange(span)]
+        return recent[-1 - below(self._chance, span)]
 
     def _changed(self, said: Said) -> Said:
         """The same id with other content, if only with its JSON written in another way."""
@@ -130,9 +130,9 @@ class Applications:
         return changed
 
     def _poison(self, now_ms: int, *, line: bool) -> Said:
-        user_id = self._chance.choice(USERS)
+        user_id = pick(self._chance, USERS)
         if self._chance.random() < 0.6:
-            text, reason = self._chance.choice(POISON_LINES if line else POISON_PAYLOADS)
+            text, reason = pick(self._chance, POISON_LINES if line else POISON_PAYLOADS)
             return Said(user_id, text, Poison(reason))
         # An event that breaks a rule of its type; put right, it may come again under the same id.
         said = self._order(self._time_ms(now_ms), *self._identity())

@@ -102,6 +102,7 @@ class Oracle:
         self._limits = limits
         self._shards: dict[str, Shard] = {}
         self._countings: dict[str, list[_Counting]] = {}
+        self._ever_counted: set[tuple[str, str]] = set()  # what no shard ever counted is not looked for
 
     def add_shard(self, shard_id: str, keys: range, parents: tuple[str, ...] = ()) -> None:
         """A shard opens; its parents, which were added before, take no more records."""
@@ -128,6 +129,7 @@ class Oracle:
                 verdict.counted.append(event)
                 counting = _Counting(event.identity, event.text, record.arrived_at_ms, int(record.sequence_number))
                 self._countings[shard_id].append(counting)
+                self._ever_counted.add(event.identity)
             elif before.text == event.text:
                 verdict.duplicates += 1
             else:
@@ -146,6 +148,8 @@ class Oracle:
 
     def _counted_before(self, shard_id: str, event: Event, arrived_at_ms: int) -> _Counting | None:
         """The last remembered counting of this event's identity, if the horizon reaches back to it."""
+        if event.identity not in self._ever_counted:
+            return None
         remembered = list(self._remembered(shard_id, event.identity, self._limits.ids_max))
         if not remembered:
             return None

@@ -15,7 +15,10 @@ from itertools import count
 from random import Random
 from typing import Protocol
 
+from msgspec import Struct
+
 from tests.simulation.applications import USERS, Applications, Said
+from tests.simulation.chance import below, between, pick
 from tests.simulation.oracle import Limits
 from tests.simulation.stream import KPL_PARTITION_KEY, Poison, Put, UserRecord, effective_hash_key, hash_key_of
 from tests.simulation.wire import aggregated, broken, gzipped, zstd
@@ -37,10 +40,10 @@ class Habits:
     imitator: int = 4  # no KPL, but puts aggregates under its partition key, of user records from anywhere
     broken: int = 2
     retry: float = 0.12
+    flood: float = 0.01  # that a shard takes about as many events as it remembers between a record and its retry
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(Struct, frozen=True):
     """A user record before it is packed."""
 
     partition_key: str
@@ -57,7 +60,7 @@ class Payload:
 
 
 class Producers:
-    """Every producer at once. The world asks for the `next` puts and routes each by its hash key; no answer is needed."""
+    """Every producer at once. The world asks for the `next` puts and routes each by its hash key."""
 
     def __init__(self, chance: Random, limits: Limits, habits: Habits | None = None) -> None:
         self._chance = chance
@@ -86,7 +89,9 @@ class Producers:
         if not self._known or self._chance.random() < 0.05:
             self._refresh(open_shards)
         puts = self.due(now_ms, open_shards)
-        put = self._chance.choice(self._ways)(now_ms, open_shards)
+        put = pick(self._chance, self._ways)(now_ms, open_shards)
+        if self._chance.random() < self._habits.flood:
+            return [*puts, put, *self._flood(put, now_ms)]
         return [*puts, put, *self._retries(put, now_ms)]
 
     def due(self, now_ms: int, open_shards: Sequence[OpenShard]) -> list[Put]:
@@ -109,16 +114,28 @@ class Producers:
                 at_once.append(put)
         return at_once
 
+    def _flood(self, put: Put, now_ms: int) -> list[Put]:
+        """As many events as a shard remembers, or nearly, on the shard of this record, and then its retry."""
+        number = max(1, self._limits.ids_max + between(self._chance, -2, 5))  # some are ill-timed and do not count
+        at_once = self._chance.random() < 0.5
+        if not at_once:
+            self._send_later(now_ms + between(self._chance, 1, self._limits.horizon_ms // 2), put)
+            number = max(1, number - below(self._chance, 20))  # others come in between, and a reshard perhaps
+        said = [self._applications.say_event(now_ms) for _ in range(number)]
+        payloads = [Payload(each.user_id, None, each.text, (each.piece,)) for each in said]
+        flood = _pack(payloads, payloads[0].partition_key, put.hash_key)
+        return [flood, put] if at_once else [flood]
+
     def _delay_ms(self) -> int:
         horizon_ms = self._limits.horizon_ms
         kind = self._chance.random()
         if kind < 0.3:
             return 0
         if kind < 0.7:
-            return self._chance.randrange(100, 8_000)
+            return between(self._chance, 100, 8_000)
         if kind < 0.86:
-            return max(1, horizon_ms + self._chance.choice((-1, 0, 0, 1, 1)))
-        return horizon_ms + self._chance.randrange(1, 40_000)
+            return max(1, horizon_ms + pick(self._chance, (-1, 0, 0, 1, 1)))
+        return horizon_ms + between(self._chance, 1, 40_000)
 
     def _send_later(self, due_ms: int, what: Put | Sequence[Payload]) -> None:
         heappush(self._later, (due_ms, next(self._ties), what))
@@ -134,16 +151,16 @@ class Producers:
 
     def _imitator(self, now_ms: int, open_shards: Sequence[OpenShard]) -> Put:
         payloads = self._payloads(now_ms)
-        return _pack(payloads, KPL_PARTITION_KEY, self._chance.choice((None, payloads[0].hash_key)))
+        return _pack(payloads, KPL_PARTITION_KEY, pick(self._chance, (None, payloads[0].hash_key)))
 
     def _broken(self, now_ms: int, open_shards: Sequence[OpenShard]) -> Put:
-        whole = self._chance.choice((self._aggregator, self._imitator))(now_ms, open_shards)
+        whole = pick(self._chance, (self._aggregator, self._imitator))(now_ms, open_shards)
         # It goes where the whole would have gone; nothing inside can be told.
         pieces = (Poison("broken aggregate"),)
         return Put(whole.partition_key, whole.explicit_hash_key, broken(whole.data), (UserRecord(pieces),))
 
     def _payloads(self, now_ms: int) -> list[Payload]:
-        number = self._chance.randrange(1, 6) if self._chance.random() < 0.9 else self._chance.randrange(12, 25)
+        number = between(self._chance, 1, 6) if self._chance.random() < 0.94 else between(self._chance, 12, 25)
         return [self._payload(now_ms) for _ in range(number)]
 
     def _payload(self, now_ms: int) -> Payload:
@@ -153,13 +170,13 @@ class Producers:
         if kind < 0.12:
             # One line must be JSON for the rest to be told from it, so an event opens.
             said = [self._applications.say_event(now_ms)]
-            said += [self._applications.say(now_ms, line=True) for _ in range(chance.randrange(1, 5))]
+            said += [self._applications.say(now_ms, line=True) for _ in range(between(chance, 1, 5))]
             data = b"\n".join([each.text for each in said])
         else:
             said = [self._applications.say(now_ms)]
             data = said[0].text
         if 0.09 < kind < 0.18:
-            data = chance.choice((gzipped, zstd))(data)
+            data = pick(chance, (gzipped, zstd))(data)
         return Payload(*self._keys(said[0]), data, tuple([each.piece for each in said]))
 
     def _keys(self, said: Said) -> tuple[str, int | None]:
@@ -168,15 +185,15 @@ class Producers:
         if kind < 0.9:
             return said.user_id, None
         if kind < 0.95:
-            return self._chance.choice(USERS), None
-        return said.user_id, self._hash_key_in(self._chance.choice(self._known))
+            return pick(self._chance, USERS), None
+        return said.user_id, self._hash_key_in(pick(self._chance, self._known))
 
     def _hash_key_in(self, keys: range) -> int:
         """A key of this range, often at its edge or at the edge of what a split would leave of it."""
         chance = self._chance
         if chance.random() < 0.4:
-            eighth = keys.start + (keys.stop - keys.start) * chance.randrange(9) // 8
-            return min(max(eighth - chance.randrange(2), keys.start), keys.stop - 1)
+            eighth = keys.start + (keys.stop - keys.start) * below(chance, 9) // 8
+            return min(max(eighth - below(chance, 2), keys.start), keys.stop - 1)
         return chance.randrange(keys.start, keys.stop)
 
     # ── the KPL ──
@@ -209,7 +226,7 @@ class Producers:
                 self._refresh(open_shards)
                 again = [payload for payload in payloads if payload.hash_key not in taken_by]
             if again:
-                self._send_later(now_ms + self._chance.randrange(50, 4_000), again)
+                self._send_later(now_ms + between(self._chance, 50, 4_000), again)
         return put
 
     def _send_again(self, payloads: Sequence[Payload], now_ms: int, open_shards: Sequence[OpenShard]) -> list[Put]:

@@ -10,12 +10,13 @@ from decimal import Decimal
 from functools import cache
 from hashlib import md5
 
+from msgspec import Struct
+
 HASH_KEYS = range(2**128)
 KPL_PARTITION_KEY = "a"  # what the KPL puts every aggregate under; where it goes is up to the explicit hash key
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """What the metrics measure of an `order.placed`."""
 
     user_id: str
@@ -24,8 +25,7 @@ class Order:
     amount: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """A well-formed event. `text` is its JSON, byte for byte; `order` is None when no metric counts its type."""
 
     source: str
@@ -39,8 +39,7 @@ class Event:
         return self.source, self.id
 
 
-@dataclass(frozen=True, slots=True)
-class Poison:
+class Poison(Struct, frozen=True):
     """Something that cannot be counted whenever it comes, and the reason that its dead letter must have."""
 
     reason: str
@@ -49,8 +48,7 @@ class Poison:
 Piece = Event | Poison
 
 
-@dataclass(frozen=True, slots=True)
-class UserRecord:
+class UserRecord(Struct, frozen=True):
     """The pieces of one payload, in order.
 
     `hash_key` is the effective one of a user record in an aggregate; None outside an aggregate, and of an aggregate
@@ -61,8 +59,7 @@ class UserRecord:
     hash_key: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(Struct, frozen=True):
     """A record as a producer gives it to the stream."""
 
     partition_key: str
@@ -80,8 +77,7 @@ class Put:
         return Record(sequence_number, arrived_at_ms, self.partition_key, self.data, self.user_records)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """A record on a shard."""
 
     sequence_number: str

@@ -7,6 +7,7 @@ Source: "KPL Aggregated Record Format", awslabs/amazon-kinesis-producer, aggrega
 
 import gzip
 from collections.abc import Sequence
+from functools import cache
 from hashlib import md5
 
 import zstandard
@@ -29,13 +30,13 @@ def aggregated(user_records: Sequence[KeyedPayload]) -> bytes:
     """One aggregate of these user records; each key stands once in its table, in order of first use."""
     partition_keys = _table(partition_key for partition_key, _, _ in user_records)
     hash_keys = _table(hash_key for _, hash_key, _ in user_records if hash_key is not None)
-    body = [_bytes_field(1, key.encode()) for key in partition_keys]
-    body += [_bytes_field(2, str(key).encode()) for key in hash_keys]
+    body = [_field(1, key.encode()) for key in partition_keys]
+    body += [_field(2, str(key).encode()) for key in hash_keys]
     for partition_key, hash_key, payload in user_records:
-        record = _varint_field(1, partition_keys[partition_key])
+        record = b"\x08" + _varint(partition_keys[partition_key])
         if hash_key is not None:
-            record += _varint_field(2, hash_keys[hash_key])
-        body.append(_bytes_field(3, record + _bytes_field(3, payload)))
+            record += b"\x10" + _varint(hash_keys[hash_key])
+        body.append(_field(3, record + _field(3, payload)))
     message = b"".join(body)
     return AGGREGATE_MAGIC + message + md5(message, usedforsecurity=False).digest()
 
@@ -49,14 +50,11 @@ def _table(keys):
     return {key: place for place, key in enumerate(dict.fromkeys(keys))}
 
 
-def _varint_field(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
+def _field(number: int, value: bytes) -> bytes:
+    return bytes((number << 3 | 2,)) + _varint(len(value)) + value
 
 
-def _bytes_field(number: int, value: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
-
-
+@cache
 def _varint(value: int) -> bytes:
     if value < 0x80:
         return bytes((value,))
