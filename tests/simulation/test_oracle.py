@@ -316,15 +316,15 @@ def test_a_shards_own_counting_comes_before_its_parents():
 @pytest.mark.parametrize("order", ["pq", "qp"])
 def test_of_two_parents_countings_the_later_arrival_decides(order):
     parents = shard("p", at(5, A, number=90), keys=LEFT), shard("q", at(6, A2, number=80), keys=RIGHT)
-    outcome = judge(*parents, shard("c", at(7, A2, number=100), at(8, A, number=101), of=order))
-    assert (counted(outcome), outcome.duplicates, dead(outcome)) == ("AA", 1, ["conflicting duplicate"])
+    outcome = judge(*parents, shard("c", at(7, A2, A2, A, number=100), of=order))
+    assert (counted(outcome), outcome.duplicates, dead(outcome)) == ("AA", 2, ["conflicting duplicate"])
 
 
 @pytest.mark.parametrize("order", ["pq", "qp"])
 def test_of_two_parents_countings_at_one_instant_the_higher_number_decides(order):
     parents = shard("p", at(5, A, number=9), keys=LEFT), shard("q", at(5, A2, number=10), keys=RIGHT)
-    outcome = judge(*parents, shard("c", at(7, A2, number=100), at(8, A, number=101), of=order))
-    assert (counted(outcome), outcome.duplicates, dead(outcome)) == ("AA", 1, ["conflicting duplicate"])
+    outcome = judge(*parents, shard("c", at(7, A2, A2, A, number=100), of=order))
+    assert (counted(outcome), outcome.duplicates, dead(outcome)) == ("AA", 2, ["conflicting duplicate"])
 
 
 def test_a_counting_that_one_parent_forgot_leaves_the_other_parents_to_decide():
