@@ -13,14 +13,18 @@ from random import Random
 import orjson
 from msgspec import Struct
 
-from tests.simulation.chance import below, between, pick
+from tests.simulation.chance import below, pick
 from tests.simulation.oracle import MINUTE_MS, Limits
 from tests.simulation.stream import Event, Order, Poison
 
+CURRENCIES = ("EUR", "USD")
+ORDER_TYPES = ("standard", "gift")
 USERS = [f"user-{number}" for number in range(24)]
 SOURCES = ["/shop/eu", "/shop/us"]  # each numbers its orders from 1, so they share ids and never mean the same event
 HUGE_ID = "x" * 65_536
 RECENT_EVENTS = 200  # those that may come again: with several shards, well beyond what one shard remembers
+
+AMOUNTS = [Decimal(cents) / 100 for cents in (500_000, 499_999, 1, 1_000_000, *range(1_234, 1_000_000, 7_654))]
 
 POISON_LINES = [
     (b"not json", "malformed"),
@@ -58,15 +62,25 @@ class Applications:
             return self._again()
         if kind < 0.24 and self._recent:
             return self._changed(self._again())
-        said = self._order(self._time_ms(now_ms), *self._identity())
-        self._recent.append(said)
-        return said
+        return self.say_event(now_ms)
 
     def say_event(self, now_ms: int) -> Said:
         """Make the next event, certainly no poison."""
         said = self._order(self._time_ms(now_ms), *self._identity())
         self._recent.append(said)
         return said
+
+    def say_many(self, now_ms: int, number: int) -> list[Said]:
+        """Make so many events that count, all alike but for their ids: quickly, for there are many."""
+        self._made += 1
+        said = self._order(now_ms, "/flood", "ID")
+        head, tail = said.text.split(b'"ID"')
+        events = []
+        for place in range(number):
+            event_id = f"{self._made}-{place}"
+            text = b'%b"%b"%b' % (head, event_id.encode(), tail)
+            events.append(Said(said.user_id, text, Event("/flood", event_id, now_ms, text, said.piece.order)))
+        return events
 
     def _identity(self) -> tuple[str, str]:
         self._made += 1
@@ -75,18 +89,7 @@ class Applications:
         if kind < 0.8:
             return SOURCES[number % 2], f"order-{number // 2}"
         if kind < 0.997:
-            # Neighbours that come to one fingerprint when source and id are only strung together, with a NUL or
-            # without, or when text is normalised or cut at a NUL.
-            return (
-                ("/n", f"{number // 8}/a"),
-                (f"/n/{number // 8}", "a"),
-                ("/n", f"{number // 8}\0a"),
-                (f"/n\0{number // 8}", "a"),
-                ("/n", f"{number // 8}\0"),
-                ("/n", f"é{number // 8}\U0001f4b6"),
-                ("/n", f"e\u0301{number // 8}\U0001f4b6"),
-                ("/n", f"{number // 8}"),
-            )[number % 8]
+            return _trap(number)
         return "/huge", f"{HUGE_ID}{number}"
 
     def _time_ms(self, now_ms: int) -> int:
@@ -101,15 +104,8 @@ class Applications:
 
     def _order(self, time_ms: int, source: str, event_id: str) -> Said:
         chance = self._chance
-        order = Order(
-            pick(chance, USERS), pick(chance, ("EUR", "USD")), pick(chance, ("standard", "gift")), self._amount()
-        )
+        order = Order(pick(chance, USERS), pick(chance, CURRENCIES), pick(chance, ORDER_TYPES), pick(chance, AMOUNTS))
         return _said(source, event_id, time_ms, order)
-
-    def _amount(self) -> Decimal:
-        edge = below(self._chance, 20)
-        cents = (500_000, 499_999)[edge] if edge < 2 else between(self._chance, 1, 1_000_001)
-        return Decimal(cents) / 100
 
     def _again(self) -> Said:
         """An event that was made before, more often one of the last few."""
@@ -123,7 +119,7 @@ class Applications:
         if self._chance.random() < 0.3:
             text = orjson.dumps(dict(reversed(orjson.loads(event.text).items())))
             return Said(said.user_id, text, Event(event.source, event.id, event.time_ms, text, event.order))
-        order = Order(event.order.user_id, event.order.currency, event.order.order_type, self._amount())
+        order = Order(event.order.user_id, event.order.currency, event.order.order_type, pick(self._chance, AMOUNTS))
         changed = _said(event.source, event.id, event.time_ms, order)
         if self._chance.random() < 0.5:
             self._recent.append(changed)
@@ -141,6 +137,23 @@ class Applications:
         bad_order = Order(event.order.user_id, event.order.currency, event.order.order_type, Decimal(0))
         text = _said(event.source, event.id, event.time_ms, bad_order).text
         return Said(said.user_id, text, Poison("invalid"))
+
+
+def _trap(number: int) -> tuple[str, str]:
+    """One of a family of neighbours that are one identity to who joins source and id by nothing, by a slash or by a
+    NUL, cuts text at a NUL, or normalises it."""
+    family, place = divmod(number, 9)
+    return (
+        ("/n", f"{family}/a"),
+        (f"/n{family}", "/a"),
+        (f"/n/{family}", "a"),
+        ("/n", f"{family}\0a"),
+        (f"/n\0{family}", "a"),
+        ("/n", f"{family}\0"),
+        ("/n", f"{family}"),
+        ("/n", f"é{family}\U0001f4b6"),
+        ("/n", f"e\u0301{family}\U0001f4b6"),
+    )[place]
 
 
 def _said(source: str, event_id: str, time_ms: int, order: Order) -> Said:

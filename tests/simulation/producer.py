@@ -116,12 +116,12 @@ class Producers:
 
     def _flood(self, put: Put, now_ms: int) -> list[Put]:
         """As many events as a shard remembers, or nearly, on the shard of this record, and then its retry."""
-        number = max(1, self._limits.ids_max + between(self._chance, -2, 5))  # some are ill-timed and do not count
+        number = max(1, self._limits.ids_max + between(self._chance, -2, 2))
         at_once = self._chance.random() < 0.5
         if not at_once:
             self._send_later(now_ms + between(self._chance, 1, self._limits.horizon_ms // 2), put)
             number = max(1, number - below(self._chance, 20))  # others come in between, and a reshard perhaps
-        said = [self._applications.say_event(now_ms) for _ in range(number)]
+        said = self._applications.say_many(now_ms, number)
         payloads = [Payload(each.user_id, None, each.text, (each.piece,)) for each in said]
         flood = _pack(payloads, payloads[0].partition_key, put.hash_key)
         return [flood, put] if at_once else [flood]
@@ -160,7 +160,7 @@ class Producers:
         return Put(whole.partition_key, whole.explicit_hash_key, broken(whole.data), (UserRecord(pieces),))
 
     def _payloads(self, now_ms: int) -> list[Payload]:
-        number = between(self._chance, 1, 6) if self._chance.random() < 0.94 else between(self._chance, 12, 25)
+        number = between(self._chance, 1, 5) if self._chance.random() < 0.96 else between(self._chance, 12, 25)
         return [self._payload(now_ms) for _ in range(number)]
 
     def _payload(self, now_ms: int) -> Payload:

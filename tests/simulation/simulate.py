@@ -56,8 +56,9 @@ def check(world: World) -> None:
     assert world.complete_until() == world.ticked_at_ms, "complete_until does not follow the tick"
     for shard in world.shards:
         if shard.records:
-            last = shard.records[-1].sequence_number
-            assert world.progress[shard.shard_id].sequence_number == last, "progress stands behind the last record"
+            last, progress = shard.records[-1].sequence_number, world.progress.get(shard.shard_id)
+            assert progress, "a shard has no progress at all"
+            assert progress.sequence_number == last, "progress stands behind the last record"
 
 
 def main() -> int:

@@ -30,13 +30,15 @@ def aggregated(user_records: Sequence[KeyedPayload]) -> bytes:
     """One aggregate of these user records; each key stands once in its table, in order of first use."""
     partition_keys = _table(partition_key for partition_key, _, _ in user_records)
     hash_keys = _table(hash_key for _, hash_key, _ in user_records if hash_key is not None)
-    body = [_field(1, key.encode()) for key in partition_keys]
-    body += [_field(2, str(key).encode()) for key in hash_keys]
+    # A field opens with its number and its wire type: 0 for a varint, 2 for bytes with their length before them.
+    body = [b"\x0a" + _sized(key.encode()) for key in partition_keys]
+    body += [b"\x12" + _sized(str(key).encode()) for key in hash_keys]
     for partition_key, hash_key, payload in user_records:
         record = b"\x08" + _varint(partition_keys[partition_key])
         if hash_key is not None:
             record += b"\x10" + _varint(hash_keys[hash_key])
-        body.append(_field(3, record + _field(3, payload)))
+        record += b"\x1a" + _sized(payload)
+        body.append(b"\x1a" + _sized(record))
     message = b"".join(body)
     return AGGREGATE_MAGIC + message + md5(message, usedforsecurity=False).digest()
 
@@ -50,8 +52,8 @@ def _table(keys):
     return {key: place for place, key in enumerate(dict.fromkeys(keys))}
 
 
-def _field(number: int, value: bytes) -> bytes:
-    return bytes((number << 3 | 2,)) + _varint(len(value)) + value
+def _sized(value: bytes) -> bytes:
+    return _varint(len(value)) + value
 
 
 @cache
