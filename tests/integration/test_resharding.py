@@ -25,6 +25,7 @@ import pytest
 
 from chalicelib.aggregates.windows import format_instant
 from chalicelib.aws.aggregates_table import AggregatesTable
+from chalicelib.aws.clients import CONFIG
 from chalicelib.aws.events_stream import EventsStream
 from chalicelib.consumers.tick import TICK_TYPE, Tick
 from chalicelib.query import http
@@ -145,9 +146,8 @@ class Stage:
         self.kinesis = kinesis
         self.source = watched
         self.function = function
-        self.table = AggregatesTable(
-            client("dynamodb", endpoint_url), f"highwater-{name}-aggregates", CATALOG, stage_lateness_ms=DAY_MS
-        )
+        dynamodb = session().client("dynamodb", endpoint_url=endpoint_url, config=CONFIG)
+        self.table = AggregatesTable(dynamodb, f"highwater-{name}-aggregates", CATALOG, stage_lateness_ms=DAY_MS)
         self._events_stream = EventsStream(kinesis, self.stream)
         self._dead_letters = (client("s3", endpoint_url), f"highwater-{name}-dead-letters")
         self._query = Query(
