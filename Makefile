@@ -1,4 +1,5 @@
-# Highwater's commands. Each sets up what it needs by itself: Python 3.11 or later, make and PyPI are all it takes.
+# Highwater's commands. Each sets up what it needs by itself: Python 3.11 or later, make and PyPI are all it takes;
+# `make test` tries resharding too where there is npm.
 
 PYTHON ?= python3
 VENV   := .venv
