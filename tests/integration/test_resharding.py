@@ -22,6 +22,7 @@ from typing import Any, Self
 
 import orjson
 import pytest
+from aws_kinesis_agg.aggregator import AggRecord
 
 from chalicelib.aggregates.windows import format_instant
 from chalicelib.aws.aggregates_table import AggregatesTable
@@ -452,3 +453,66 @@ def events_in(data: bytes) -> list[dict[str, Any]]:
     """The orders in a record; no ticks."""
     events = [orjson.loads(payload) for payload in (deaggregate(data).payloads if is_aggregate(data) else [data])]
     return [event for event in events if event["type"] != TICK_TYPE]
+
+
+# ---- what a producer sends again around a reshard
+
+
+def put_plain(stage: Stage, event: Mapping[str, Any], user_id: str) -> str:
+    """Put the event as one record under its user's key. Returns: the shard that took it."""
+    put = stage.kinesis.put_record(StreamName=stage.stream, PartitionKey=user_id, Data=orjson.dumps(event))
+    return put["ShardId"]
+
+
+def put_kpl_aggregate(stage: Stage, events: Sequence[Mapping[str, Any]], explicit_hash_key: str) -> str:
+    """Put one record as the KPL does: user records under their user's key, itself under "a" and an explicit hash key.
+
+    Returns: the shard that took it.
+    """
+    aggregate = AggRecord()
+    for event in events:
+        aggregate.add_user_record(event["data"]["user_id"], orjson.dumps(event))
+    put = stage.kinesis.put_record(
+        StreamName=stage.stream,
+        PartitionKey="a",
+        ExplicitHashKey=explicit_hash_key,
+        Data=aggregate.get_contents()[2],
+    )
+    return put["ShardId"]
+
+
+def order_of(user_id: str) -> dict[str, Any]:
+    return order(user_id, time=format_instant(now_ms()), amount=1, user_id=user_id)
+
+
+def test_an_event_sent_again_after_a_split_counts_once(run_stage) -> None:
+    stage = run_stage("sent-again", 1)
+    (parent,) = stage.open_shards()
+    events = {user_id: order_of(user_id) for user_id in (f"user-{number}" for number in range(8))}
+    assert {put_plain(stage, event, user_id) for user_id, event in events.items()} == {parent.shard_id}
+    children = {child.shard_id for child in stage.split(parent)}
+    assert {put_plain(stage, event, user_id) for user_id, event in events.items()} == children
+    stage.catch_up()
+    assert stage.answer("customers", "user_id", ["orders", "spend"]) == dict.fromkeys(events, (1, 1))
+    assert stage.dead_letters() == []
+
+
+def test_what_the_kpl_sends_again_after_a_split_counts_once(run_stage) -> None:
+    stage = run_stage("kpl", 1)
+    lower, upper = stage.split(*stage.open_shards())
+    events = {user_id: order_of(user_id) for user_id in (f"user-{number}" for number in range(8))}
+    astray = {user_id for user_id in events if hash_key(user_id) >= int(upper.starting_hash_key)}
+    assert astray
+    assert astray != events.keys()
+
+    # Filled before the split, for the parent; the stream gives it to the lower child, whatever is in it.
+    assert put_kpl_aggregate(stage, list(events.values()), lower.starting_hash_key) == lower.shard_id
+    stage.catch_up()
+    counted = stage.answer("customers", "user_id", ["orders", "spend"])
+    assert counted == dict.fromkeys(events.keys() - astray, (1, 1)), "those of the upper child wait for the KPL"
+
+    sent_again = [events[user_id] for user_id in astray]
+    assert put_kpl_aggregate(stage, sent_again, upper.starting_hash_key) == upper.shard_id
+    stage.catch_up()
+    assert stage.answer("customers", "user_id", ["orders", "spend"]) == dict.fromkeys(events, (1, 1))
+    assert stage.dead_letters() == []
