@@ -1,9 +1,14 @@
-# Highwater's commands. Each sets up what it needs by itself: Python 3.11 or later, make and PyPI are all it takes.
+# Highwater's commands. Each sets up what it needs by itself: Python 3.11 or later, make and PyPI are all it takes;
+# `make test` tries resharding too where there is npm.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+
+# The Kinesis of the resharding test runs on Node. Without npm that test alone is skipped, and says so; CI fails then.
+KINESIS_LOCAL := tests/integration/kinesis_local
+NODE_READY    := $(if $(shell command -v npm 2>/dev/null),$(KINESIS_LOCAL)/node_modules/.ready)
 
 STAGE  ?= local
 
@@ -21,10 +26,14 @@ $(READY): requirements.txt requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+$(KINESIS_LOCAL)/node_modules/.ready: $(KINESIS_LOCAL)/package.json $(KINESIS_LOCAL)/package-lock.json
+	npm ci --ignore-scripts --no-audit --no-fund --prefix $(KINESIS_LOCAL)
+	@touch $@
+
 demo: $(READY) ## Count 69 659 real orders on a local stage, and check every total against the file
 	$(BIN)/python -m loadtest.demo
 
-test: $(READY) ## Run the tests
+test: $(READY) $(NODE_READY) ## Run the tests
 	$(BIN)/python -m pytest
 
 stage: $(READY) ## Run a local stage: AWS on 127.0.0.1:4566, the API on 127.0.0.1:8000; Ctrl-C stops it
@@ -59,4 +68,4 @@ package: $(READY) ## Make a CloudFormation package of the stage: make package ST
 	$(BIN)/chalice package --stage $(STAGE) --merge-template .chalice/resources.yaml --template-format yaml out
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) out .localstage .chalice/deployments .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(KINESIS_LOCAL)/node_modules out .localstage .chalice/deployments .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -35,6 +35,23 @@ def lambda_record(record: dict[str, Any], *, shard_id: str, stream_arn: str, rol
     }
 
 
+def list_shards(client: Any, stream_arn: str) -> list[Shard]:
+    """All shards of a stream, from every page of the list."""
+    # Not by boto3's paginator: it names the stream beside the token of the next page, which Kinesis refuses.
+    page = client.list_shards(StreamARN=stream_arn)
+    listed = list(page["Shards"])
+    while token := page.get("NextToken"):
+        page = client.list_shards(NextToken=token)
+        listed += page["Shards"]
+    return [
+        Shard(
+            shard["ShardId"],
+            frozenset(shard[key] for key in ("ParentShardId", "AdjacentParentShardId") if key in shard),
+        )
+        for shard in listed
+    ]
+
+
 class KinesisSource:
     """One stream, read by GetRecords."""
 
@@ -48,15 +65,7 @@ class KinesisSource:
 
     def shards(self) -> list[Shard]:
         """All that the stream lists, open and closed."""
-        pages = self._client.get_paginator("list_shards").paginate(StreamARN=self.arn)
-        return [
-            Shard(
-                shard["ShardId"],
-                frozenset(shard[key] for key in ("ParentShardId", "AdjacentParentShardId") if key in shard),
-            )
-            for page in pages
-            for shard in page["Shards"]
-        ]
+        return list_shards(self._client, self.arn)
 
     def open(self, shard: Shard) -> "KinesisReader":
         """Read a shard from the mapping's starting position; one that came of a reshard from its beginning."""

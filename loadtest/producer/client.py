@@ -7,6 +7,11 @@ accepted. Events of one key put in different encodings fill different records. H
 Repeats. A request whose answer was lost on the way is sent again, so the stream may hold an event twice: an event keeps
 its `id` whenever it is sent again.
 
+Reshards. That the stream was split or merged, the producer learns from the first answer that names a shard unknown to
+it. What still waits is grouped by the new shards then; what was in flight lies where the stream put it: those records,
+and no later ones, can hold events of both children of a split. Each of these is counted once, unless its answer was
+lost and the caller puts it again (`UnacceptedError`): then it may go to the other child, which knows nothing of it.
+
 Nothing is sent by the clock: `flush` when what was put must be on the stream. Requests are made on threads of the
 producer's own; its methods are for one thread.
 """
@@ -17,6 +22,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from loadtest.producer.delivery import (
     REQUEST_BYTES_MAX,
     REQUEST_RECORDS_MAX,
@@ -25,6 +32,7 @@ from loadtest.producer.delivery import (
     Receipt,
     Retry,
     deliver,
+    reason,
     split_request,
 )
 from loadtest.producer.event import BY_USER, Event, KeyFunction, to_wire
@@ -112,14 +120,12 @@ class Producer:
                 the event was not taken.
         """
         if self._resharded:
-            self._load_shards()
+            self._regroup()
+        encoding = encoding or self._encoding
         shard_id = self._shards.shard_of(event.partition_key)
-        record = self._pack(event, shard_id, encoding or self._encoding)
+        record = self._pack(event, shard_id, encoding)
         if record:
             self._enqueue(record, shard_id)
-        # What was put by the old shards goes out before anything is put by the new ones, so that order is kept.
-        if self._resharded:
-            self.flush()
 
     def flush(self) -> Receipt:
         """Have everything put so far accepted.
@@ -127,12 +133,15 @@ class Producer:
         Returns: the receipt of all that this producer ever had accepted, the same as its `receipt`.
         Raises: UnacceptedError with what was not.
         """
-        while self._packs:
-            (shard_id, encoding), pack = self._packs.popitem()
-            self._enqueue(encode_record(pack.events, encoding), shard_id)
-        while any(lane.waiting for lane in self._lanes):
-            for lane in self._lanes:
-                self._send(lane)
+        while self._packs or any(lane.waiting for lane in self._lanes):
+            if self._resharded:
+                self._regroup_or_give_back()
+            if self._packs:
+                (shard_id, encoding), pack = self._packs.popitem()
+                self._enqueue(encode_record(pack.events, encoding), shard_id)
+            else:
+                for lane in self._lanes:
+                    self._send(lane)
         for lane in self._lanes:
             self._settle(lane)
         if self._unaccepted:
@@ -166,18 +175,17 @@ class Producer:
         return encode_record(pack.events, encoding) if pack else None
 
     def _enqueue(self, record: Record, shard_id: str) -> None:
-        # A shard has one lane, which keeps its order; a lane has many shards, which keeps requests full.
-        lane = self._lanes[self._lane_numbers[shard_id]]
+        lane = self._lane_of(shard_id)
         lane.add(record)
         if lane.is_full():
             self._send(lane)
 
     def _send(self, lane: _Lane) -> None:
-        """Put the lane's next request in flight, once the one before it has ended."""
+        """Put the lane's next request in flight, once the one before it has ended, unless that told of a reshard."""
         self._settle(lane)
         if self._unaccepted:
             self._give_back()
-        if lane.waiting:
+        if lane.waiting and not self._resharded:
             lane.in_flight = self._executor.submit(
                 deliver, self._client, self._stream, lane.take_request(), self._retry
             )
@@ -207,6 +215,37 @@ class Producer:
         self._unaccepted = []
         self._reasons = set()
         raise error
+
+    def _regroup(self) -> None:
+        """Ask for the shards again, and have what waits share records, and lanes, by the shards as they are now.
+
+        Raises: what the client raises; all that waited is waiting still.
+        Why:    after a split a record that was filled by the old shards would carry a neighbour's events with it.
+        """
+        for lane in self._lanes:  # what is in flight lands before anything else is sent, so that order is kept
+            self._settle(lane)
+        self._load_shards()
+        records = [record for lane in self._lanes for record in lane.waiting]
+        waiting = [(event, record.encoding) for record in records for event in record.events]
+        waiting += [(event, encoding) for (_, encoding), pack in self._packs.items() for event in pack.events]
+        self._packs.clear()
+        self._lanes = [_Lane() for _ in self._lanes]
+        for event, encoding in waiting:
+            shard_id = self._shards.shard_of(event.partition_key)
+            record = self._pack(event, shard_id, encoding)
+            if record:  # nothing is sent here, however full the lane: what cannot be accepted is given back whole
+                self._lane_of(shard_id).add(record)
+
+    def _regroup_or_give_back(self) -> None:
+        try:
+            self._regroup()
+        except (BotoCoreError, ClientError) as error:
+            self._reasons.add(reason(error))
+            self._give_back()
+
+    def _lane_of(self, shard_id: str) -> _Lane:
+        # A shard has one lane, which keeps its order; a lane has many shards, which keeps requests full.
+        return self._lanes[self._lane_numbers[shard_id]]
 
     def _load_shards(self) -> None:
         page = self._client.list_shards(StreamName=self._stream)

@@ -2,7 +2,7 @@
 
 All events of a record must hash into one shard: a shard is the one writer that knows which events it has counted, so
 an event that travelled with another shard's could be counted twice. A record carries its first event's own partition
-key, which keeps that true without an explicit hash key.
+key, which keeps that true without an explicit hash key, for the shards as the producer last knew them.
 
 Why not partition key "a", as the KPL does: that key is the KPL's signature, and a reader may then rely on the KPL's
 habit of sending again whatever a split left in the wrong shard (docs/guarantees.md). We do not, so do not sign like it.
@@ -38,11 +38,12 @@ class Encoding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What PutRecords takes, and the events in it, so that they can be given back if it is not accepted."""
+    """What PutRecords takes, and the events in it, so that they can be given back, or packed anew after a reshard."""
 
     partition_key: str = field(repr=False)
     data: bytes = field(repr=False)
     events: tuple[Event, ...] = field(repr=False)
+    encoding: Encoding
 
     @property
     def size_bytes(self) -> int:
@@ -72,7 +73,7 @@ def encode_record(events: Sequence[Event], encoding: Encoding) -> Record:
 
     Shapes: events, at least one, all of one shard; one alone is never aggregated, as with the KPL: it would only grow.
     """
-    return Record(events[0].partition_key, _payload(events, encoding), tuple(events))
+    return Record(events[0].partition_key, _payload(events, encoding), tuple(events), encoding)
 
 
 def _payload(events: Sequence[Event], encoding: Encoding) -> bytes:

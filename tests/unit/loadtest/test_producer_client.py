@@ -4,13 +4,15 @@ import base64
 import gzip
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import zstandard
 from aws_kinesis_agg import MAGIC
 from aws_kinesis_agg.deaggregator import iter_deaggregate_records
+from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -155,6 +157,112 @@ def test_a_producer_learns_of_a_reshard_from_where_its_records_went(kinesis: Any
     assert len(stream.records) == 4
     for shard_id, records in stream.records.items():
         assert {stream.shard_of(users[data]) for entry in records for data in events_in(entry)} == {shard_id}
+
+
+def test_only_what_was_in_flight_when_the_stream_was_split_lies_beside_a_neighbours_events(kinesis: Any) -> None:
+    stream = kinesis(1)
+    users = {bytes([number % 256]) * 10_000 + b"%d" % number: f"user-{number}" for number in range(2_000)}
+    with Producer(stream, "events", encoding=Encoding.AGGREGATE, requests_at_once=1) as producer:
+        for number, (data, user) in enumerate(users.items()):
+            producer.put_event(Event(user, data))
+            if number == 100:
+                assert not stream.requests
+                stream.reshard(2)
+    assert Counter(events_on(stream)) == Counter(list(users))
+    beside_a_neighbours = {
+        entry["Data"]
+        for shard_id, records in stream.records.items()
+        for entry in records
+        if {stream.shard_of(users[data]) for data in events_in(entry)} != {shard_id}
+    }
+    assert beside_a_neighbours
+    assert beside_a_neighbours <= set(stream.requests[0])
+    assert len(stream.requests) > 3
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 30).map(str), encodings)), st.integers(0, 2**32), st.floats(0, 1))
+def test_a_reshard_at_any_moment_loses_and_doubles_nothing(
+    kinesis: Any, puts: list[tuple[str, Encoding]], seed: int, share: float
+) -> None:
+    chance = random.Random(seed)
+
+    def reshard_or_refuse(request: int, entry: Mapping[str, Any]) -> str | None:
+        if chance.random() < share:
+            stream.reshard(chance.randint(1, 5))
+        return THROTTLED if chance.random() < share / 4 else None
+
+    stream = kinesis(2, reshard_or_refuse)
+    handed_back: list[bytes] = []
+    with Producer(stream, "events", retry=AT_ONCE) as producer:
+        for number, (user, encoding) in enumerate(puts):
+            producer.put_event(numbered(number, user), encoding)
+            if chance.random() < share:
+                with suppress_unaccepted(handed_back):
+                    producer.flush()
+        with suppress_unaccepted(handed_back):
+            producer.flush()
+    assert Counter(events_on(stream) + handed_back) == Counter(numbered(number).data for number in range(len(puts)))
+
+
+@contextmanager
+def suppress_unaccepted(handed_back: list[bytes]) -> Iterator[None]:
+    try:
+        yield
+    except UnacceptedError as error:
+        handed_back += [event.data for event in error.events]
+
+
+def test_a_keys_events_keep_their_order_through_a_reshard(kinesis: Any) -> None:
+    def reshard_now_and_then(request: int, entry: Mapping[str, Any]) -> str | None:
+        if request in (2, 5) and entry["Data"] == stream.requests[-1][100]:
+            stream.reshard(request)
+
+    stream = kinesis(3, reshard_now_and_then)
+    with Producer(stream, "events", requests_at_once=3) as producer:
+        for number in range(6_000):
+            producer.put_event(numbered(number, f"user-{number % 100}"))
+    by_user: dict[int, list[int]] = {}
+    for number in (int(data[5:-1]) for request in stream.requests for data in request):
+        by_user.setdefault(number % 100, []).append(number)
+    assert sum(map(len, by_user.values())) == 6_000
+    assert all(numbers == sorted(numbers) for numbers in by_user.values())
+
+
+def list_nothing(**request: Any) -> Mapping[str, Any]:
+    raise ClientError({"Error": {"Code": "LimitExceededException", "Message": ""}}, "ListShards")
+
+
+def test_an_event_is_not_taken_while_the_shards_cannot_be_asked_for_again(kinesis: Any) -> None:
+    stream = kinesis(1)
+    list_shards = stream.list_shards
+    with Producer(stream, "events", encoding=Encoding.GZIP) as producer:
+        stream.reshard(2)
+        producer.put_event(numbered(1))
+        producer.flush()
+        stream.list_shards = list_nothing
+        with pytest.raises(ClientError):
+            producer.put_event(numbered(2))
+        stream.list_shards = list_shards
+        producer.put_event(numbered(3))
+    assert sorted(events_on(stream)) == [numbered(1).data, numbered(3).data]
+
+
+def test_what_waits_is_handed_back_when_the_shards_cannot_be_asked_for_again(kinesis: Any) -> None:
+    stream = kinesis(1)
+    list_shards = stream.list_shards
+    events = [Event("user", bytes([number]) * 1_000_000) for number in range(6)]  # a request, and one that waits
+    with Producer(stream, "events") as producer:
+        stream.reshard(2)
+        stream.list_shards = list_nothing
+        for event in events:
+            producer.put_event(event)
+        with pytest.raises(UnacceptedError, match=r"^1 events were not accepted: LimitExceededException$") as raised:
+            producer.flush()
+        stream.list_shards = list_shards
+        for event in raised.value.events:
+            producer.put_event(event)
+    assert Counter(events_on(stream)) == Counter(event.data for event in events)
 
 
 def test_an_event_too_large_leaves_the_others_alone(kinesis: Any) -> None:

@@ -1,6 +1,14 @@
-"""The form of a record."""
+"""The form of a record, and what is asked of a stream."""
 
-from localstage.kinesis import lambda_record
+from typing import Any
+
+from botocore.stub import Stubber
+
+from localstage.aws import client_that_decodes_nothing
+from localstage.kinesis import lambda_record, list_shards
+from localstage.source import Shard
+
+ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/events"
 
 
 def test_a_record_has_the_form_in_which_lambda_delivers_it() -> None:
@@ -26,3 +34,28 @@ def test_a_record_has_the_form_in_which_lambda_delivers_it() -> None:
         "awsRegion": "us-east-1",
         "eventSourceARN": "arn:stream",
     }
+
+
+def listed(shard_id: str, **parents: str) -> dict[str, Any]:
+    hash_keys = {"StartingHashKey": "0", "EndingHashKey": "9"}
+    return {
+        "ShardId": shard_id,
+        "HashKeyRange": hash_keys,
+        "SequenceNumberRange": {"StartingSequenceNumber": "1"},
+        **parents,
+    }
+
+
+def test_further_pages_of_shards_are_asked_for_by_their_token_alone_as_kinesis_demands() -> None:
+    client = client_that_decodes_nothing("kinesis", "http://127.0.0.1:1")
+    merged = listed("shard-2", ParentShardId="shard-0", AdjacentParentShardId="shard-1")
+    with Stubber(client) as stub:
+        stub.add_response("list_shards", {"Shards": [listed("shard-0")], "NextToken": "more"}, {"StreamARN": ARN})
+        stub.add_response("list_shards", {"Shards": [listed("shard-1")], "NextToken": "last"}, {"NextToken": "more"})
+        stub.add_response("list_shards", {"Shards": [merged]}, {"NextToken": "last"})
+        shards = list_shards(client, ARN)
+    assert shards == [
+        Shard("shard-0", frozenset()),
+        Shard("shard-1", frozenset()),
+        Shard("shard-2", frozenset({"shard-0", "shard-1"})),
+    ]
