@@ -150,7 +150,12 @@ class ShardMapping(Generic[Record]):
     @property
     def drained(self) -> bool:
         """Whether the shard has ended and each of its records is settled, so that its children may begin."""
-        return self._shard_has_ended and not self._waiting and not self._batches
+        return self._shard_has_ended and self.idle
+
+    @property
+    def idle(self) -> bool:
+        """Whether each record fetched so far is settled."""
+        return not self._waiting and not self._batches
 
     def fetched(self, records: Sequence[Record], now_ms: int) -> None:
         """Take over records that follow the last ones fetched.

@@ -11,7 +11,7 @@ from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.consumers.ports import Committed, Conflict, Done, Failed, Refused, RunsRead
 from chalicelib.effects import explain_refusal, result_message
 from chalicelib.errors import TransientError
-from chalicelib.identity.run import decode_run, encode_run
+from chalicelib.identity.run import decode_run, encode_run, look_back
 from chalicelib.records.shard import Shard
 
 
@@ -86,19 +86,9 @@ class MemoryIds:
     def read_back(self, writer, *, before, since_ms, ids_max, timeout_ms):
         if not timeout_ms:
             raise TransientError("out of time")
-        runs, ids = [], 0
-        spanning = self._spanning(writer, before)
-        for last in reversed(self._lasts(writer)):
-            if before is not None and last >= before:
-                continue
-            run = self._run(writer, last)
-            if ids >= ids_max:
-                return RunsRead(runs[::-1], spanning, runs[-1].arrived_at_ms)
-            if run.arrived_at_ms < since_ms:
-                return RunsRead(runs[::-1], spanning, since_ms)
-            runs.append(run)
-            ids += len(run.ids)
-        return RunsRead(runs[::-1], spanning)
+        lasts = [last for last in reversed(self._lasts(writer)) if before is None or last < before]
+        runs, read_since_ms = look_back((self._run(writer, last) for last in lasts), since_ms, ids_max)
+        return RunsRead(runs, self._spanning(writer, before), read_since_ms)
 
     def read_on(self, writer, *, after, before, timeout_ms):
         if not timeout_ms:

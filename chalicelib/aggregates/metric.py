@@ -105,6 +105,11 @@ class Catalog:
         for metric in metrics:
             _check(metric, self.event_types)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes whenever a metric is added or removed."""
+        return f"{crc32(repr(sorted(self.metrics)).encode()):08x}"
+
     def of_event_type(self, event_type: str) -> list[Metric]:
         """The metrics that count events of this type."""
         return [metric for metric in self.metrics.values() if metric.event_type == event_type]

@@ -1,7 +1,7 @@
 """The aggregates table. Only this file knows its key schema and attributes.
 
     pk = metric#step#bucket      sk = window_start#writer     checkpoint, version, definition, groups, expires_at
-    pk = progress#stream         sk = shard                   sequence_number, checkpoint, arrived_at_ms
+    pk = progress#stream#metrics sk = shard                   sequence_number, checkpoint, arrived_at_ms
 
 A window's start is RFC 3339 text, so that a range of windows is a range of sort keys.
 """
@@ -117,7 +117,7 @@ class AggregatesTable:
         Raises: TransientError when it could not be stored, or was not in time.
         """
         item = {
-            "pk": {"S": _progress_key(stream)},
+            "pk": {"S": self._progress_key(stream)},
             "sk": {"S": shard_id},
             "sequence_number": {"S": last.sequence_number},
             "checkpoint": {"S": last.position},
@@ -145,7 +145,7 @@ class AggregatesTable:
         pages = self._client.get_paginator("query").paginate(
             TableName=self._name,
             KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": {"S": _progress_key(stream)}},
+            ExpressionAttributeValues={":pk": {"S": self._progress_key(stream)}},
             ConsistentRead=True,
         )
         with transient_errors():
@@ -154,6 +154,10 @@ class AggregatesTable:
             ShardProgress(item["sk"]["S"], item["sequence_number"]["S"], int(item["arrived_at_ms"]["N"]))
             for item in items
         ]
+
+    def _progress_key(self, stream: str) -> str:
+        # Of these metrics: one that is added has counted nothing yet, so with it progress begins anew.
+        return f"progress#{stream}#{self._catalog.fingerprint}"
 
     def _item_of(self, key: PartialKey, partial: Partial) -> dict[str, Any]:
         metric = self._catalog.metrics[key.metric]
@@ -215,7 +219,3 @@ class _Taking:
 
 def _partition_key(metric: Metric, partition: int) -> str:
     return f"{metric.name}#{format_duration(metric.window_ms)}#{partition}"
-
-
-def _progress_key(stream: str) -> str:
-    return f"progress#{stream}"

@@ -1,6 +1,6 @@
 """The table of the id log. Only this file knows its key schema and attributes.
 
-    pk = stream/shard     sk = position of the last record covered[#part]     first, arrived_at_ms, ids, run, expires_at
+    pk = stream/shard     sk = position of the last record covered[#part]     first, run, expires_at
 
 A record with more ids than fit in one item has several, which differ in `part`. Items stay for as long as the stream
 keeps its records and the horizon on top: a replay of the whole stream must find what the first reading found.
@@ -16,7 +16,7 @@ from chalicelib.aws.concurrent import call_all, call_in_time, result_in_time
 from chalicelib.aws.failures import transient_errors
 from chalicelib.consumers.ports import RunsRead
 from chalicelib.errors import CorruptIdLogError
-from chalicelib.identity.run import IdRun, decode_run, encode_run, join_runs, split_run
+from chalicelib.identity.run import IdRun, decode_run, encode_run, join_runs, look_back, split_run
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -44,21 +44,11 @@ class IdsTable:
             return call_in_time(bind(self._read_back, writer, before, since_ms, ids_max), timeout_ms)
 
     def _read_back(self, writer: str, before: str | None, since_ms: int, ids_max: int) -> RunsRead:
-        items: list[Any] = []
-        ids, read_since_ms = 0, None
-        for item in self._query(writer, "sk < :bound", before or AFTER_PARTS, ScanIndexForward=False):
-            # All parts of a record are read, or none.
-            if ids >= ids_max and _position(item) != _position(items[-1]):
-                read_since_ms = _number(items[-1], "arrived_at_ms")
-                break
-            if _number(item, "arrived_at_ms") < since_ms:
-                read_since_ms = since_ms
-                break
-            items.append(item)
-            ids += _number(item, "ids")
+        items = self._query(writer, "sk < :bound", before or AFTER_PARTS, ScanIndexForward=False)
+        runs, read_since_ms = look_back(_runs_of(items, is_backwards=True), since_ms, ids_max)
         following = self._query(writer, "sk >= :bound", before, Limit=1) if before else ()
         spanning = next((_spanning(item, before) for item in following if before), None)
-        return RunsRead(list(_runs_of(items[::-1])), spanning, read_since_ms)
+        return RunsRead(runs, spanning, read_since_ms)
 
     def read_on(self, writer: str, *, after: str, before: str, timeout_ms: int) -> RunsRead:
         """Read the runs beyond a position, the earliest first, up to the first that ends in the batch or behind it.
@@ -117,16 +107,16 @@ class IdsTable:
                     "pk": {"S": writer},
                     "sk": {"S": f"{position}#{number:04d}" if number else position},
                     "first": {"S": part.first},
-                    "arrived_at_ms": {"N": str(part.arrived_at_ms)},
-                    "ids": {"N": str(len(part.ids))},
                     "run": {"B": encode_run(part)},
                     "expires_at": {"N": str((part.arrived_at_ms + self._kept_ms) // 1000)},
                 }
 
 
-def _runs_of(items: Iterable[Any]) -> Iterator[IdRun]:
-    for _, parts in groupby(items, key=_position):
-        yield join_runs([_run(part) for part in parts])
+def _runs_of(items: Iterable[Any], *, is_backwards: bool = False) -> Iterator[IdRun]:
+    """The runs of these items, the parts of one record joined."""
+    for _, group in groupby(items, key=_position):
+        parts = [_run(item) for item in group]
+        yield join_runs(parts[::-1] if is_backwards else parts)
 
 
 def _spanning(item: Any, before: str) -> IdRun | None:
@@ -140,13 +130,6 @@ def _run(item: Any) -> IdRun:
         return decode_run(item["first"]["S"], _position(item), item["run"]["B"])
     except (KeyError, TypeError) as error:
         raise CorruptIdLogError(f"the id log's item that ends at {_position(item)} lacks {error}") from error
-
-
-def _number(item: Any, attribute: str) -> int:
-    try:
-        return int(item[attribute]["N"])
-    except (KeyError, ValueError) as error:
-        raise CorruptIdLogError(f"the id log's item that ends at {_position(item)} has no {attribute}") from error
 
 
 def _position(item: Any) -> str:

@@ -6,7 +6,7 @@ Only this file knows how a run is packed. Ids and contents take twelve bytes an 
 
 import sys
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from zlib import crc32
 
@@ -84,6 +84,29 @@ def join_runs(runs: Sequence[IdRun]) -> IdRun:
         ids += run.ids
         contents += run.contents
     return make_run(runs[0].first, runs[-1].last, [r for run in runs for r in run.records()], ids, contents)
+
+
+def look_back(runs: Iterable[IdRun], since_ms: int, ids_max: int) -> tuple[list[IdRun], int | None]:
+    """Take runs, which come the latest first, until what is left is too long ago to matter, in time or in ids.
+
+    Returns: the runs in the order of the stream, none of which overlaps another; and the arrival from which on nothing
+             was left out, None when nothing was.
+    """
+    kept: list[IdRun] = []
+    ids = 0
+    covered_from: str | None = None
+    for run in runs:
+        news = run.between(None, covered_from)
+        covered_from = run.first if covered_from is None else min(covered_from, run.first)
+        if news is None:
+            continue
+        if ids >= ids_max:
+            return kept[::-1], kept[-1].arrived_at_ms
+        if news.arrived_at_ms < since_ms:
+            return kept[::-1], since_ms
+        kept.append(news)
+        ids += len(news.ids)
+    return kept[::-1], None
 
 
 def split_run(run: IdRun, ids_max: int) -> list[IdRun]:

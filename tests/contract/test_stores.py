@@ -224,6 +224,15 @@ def test_runs_of_too_long_ago_are_left_out_and_it_is_said_so(id_log):
     assert by_number == RunsRead([run(4, 7), run(8, 9)], None, NOON_MS + 7_000)
 
 
+def test_runs_that_overlap_are_read_once(id_log):
+    put_runs(id_log, (1, 3), (4, 5), (2, 8), (9, 9))
+    read = read_back(id_log, 10)
+    assert [(one.first, one.last, len(one.ids)) for one in read.runs] == [
+        (position_of(first), position_of(last), last - first + 1) for first, last in ((1, 1), (2, 8), (9, 9))
+    ]
+    assert read_back(id_log, 10, ids_max=8).runs == read.runs[1:]
+
+
 def test_a_put_never_narrows_what_stands_there(id_log):
     put_runs(id_log, (4, 9), (6, 9))
     assert read_back(id_log) == RunsRead([run(4, 9)])
@@ -258,7 +267,7 @@ def test_a_log_out_of_time_raises(id_log):
     [
         lambda item: {**item, "run": {"B": item["run"]["B"][:-3]}},
         lambda item: {name: value for name, value in item.items() if name != "run"},
-        lambda item: {**item, "arrived_at_ms": {"S": "noon"}},
+        lambda item: {**item, "run": {"S": "text"}},
     ],
 )
 def test_a_corrupt_item_is_named_and_never_passed_over(stage, id_log, spoil):

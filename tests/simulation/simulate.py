@@ -14,6 +14,7 @@ from tests.simulation.oracle import stored_counts, stored_dead_letters
 from tests.simulation.world import World
 
 STEPS = 25
+HAPPENINGS = ("split", "merge", "replay", "metric added")
 DRAIN_STEPS_MAX = 2_000
 
 
@@ -31,11 +32,11 @@ def simulate(seed: int) -> World:
         if world.chance.random() < 0.1:
             world.tick()
         world.work()
-    if world.chance.random() < 0.3:
-        world.replay()
-        world.faults.fired["replay"] += 1
-        for _ in range(world.chance.randrange(10)):
-            world.work()
+    for again, odds in ((world.replay, 0.3), (world.deploy_a_metric, 0.15)):
+        if world.chance.random() < odds:
+            again()
+            for _ in range(world.chance.randrange(10)):
+                world.work()
     world.faults.stop()
     world.tick()
     for _ in range(DRAIN_STEPS_MAX):
@@ -51,8 +52,10 @@ def simulate(seed: int) -> World:
 def check(world: World) -> None:
     """Hold what is stored against what was sent."""
     expected = world.expected()
-    assert stored_counts(world.partials) == expected.counts, "not each event is counted exactly once"
+    assert stored_counts(world.partials) == world.counts(expected), "not each event is counted exactly once"
     assert stored_dead_letters(world.dead_letters) == expected.dead_letters, "dead letters differ from the poison"
+    announced = {(message["source"], message["event_id"]) for message in world.effects.published}
+    assert announced == expected.large, "not each large order is announced"
     assert world.complete_until() == world.ticked_at_ms, "complete_until does not follow the tick"
     for shard in world.shards:
         if shard.records:
@@ -86,7 +89,7 @@ def main() -> int:
     table = Table(
         "fault", "times", title=f"{len(seeds):,} runs, {batches:,} batches, {batches / seconds:,.0f} batches/s"
     )
-    for name in [*NAMES, "split", "merge", "replay"]:
+    for name in [*NAMES, *HAPPENINGS]:
         table.add_row(name.replace("_", " "), f"{fired[name]:,}")
     console.print(table)
     return 0

@@ -5,11 +5,15 @@ may fail with or without its effect, or take effect later, and another container
 the midst of it. The world checks after every step what must hold at every moment.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 from random import Random
 
+from chalicelib.aggregates.measures import Count, Sum
+from chalicelib.aggregates.metric import Catalog, Metric
+from chalicelib.consumers.counted_ids import CountedIds
 from chalicelib.consumers.ingest import Ingest
 from chalicelib.consumers.ports import Committed, Failed
 from chalicelib.consumers.tick import tick_on
@@ -17,22 +21,30 @@ from chalicelib.errors import TransientError
 from chalicelib.query.completeness import complete_until
 from chalicelib.query.ports import ShardProgress
 from chalicelib.records.shard import Shard
+from chalicelib.wiring import HANDLERS
 from localstage.mapping import Invoke, MappingOptions, ShardMapping, Wait
 from localstage.source import Shard as ListedShard
 from localstage.source import startable
 from tests.builders import CATALOG, NOON_MS, lambda_event, make_decoder
-from tests.fakes import MemoryAggregates, MemoryDeadLetters
+from tests.fakes import MemoryAggregates, MemoryDeadLetters, MemoryEffects, MemoryIds
 from tests.simulation.faults import Faults, Killed
 from tests.simulation.oracle import Expected, Limits, Oracle, Verdict, stored_counts, stored_dead_letters
-from tests.simulation.producer import Habits, Producers
-from tests.simulation.stream import HASH_KEYS, Put, Record
+from tests.simulation.producer import Producers
+from tests.simulation.stream import HASH_KEYS, Event, Put, Record, UserRecord
 
 DECODER = make_decoder()
-# Ingest does not remember ids yet, and knows nothing of the KPL's partition key: so no id may be remembered here, and
-# no aggregate put under that key. With the real limits and habits, both are judged.
-LIMITS = Limits(ids_max=0)
-HABITS = Habits(kpl=0, imitator=0)
+LIMITS = Limits()
 CONTAINERS_MAX = 3
+INVOCATION_MS = 5_000  # after which what a killed invocation had begun may begin again
+
+# What is deployed for a replay: one metric more, of the same events.
+LATER_METRIC = Metric(
+    name="order_types",
+    event_type="order.placed",
+    by=("order_type",),
+    measures={"count": Count(), "revenue": Sum("amount")},
+)
+LATER_CATALOG = Catalog(CATALOG.event_types, [*CATALOG.metrics.values(), LATER_METRIC])
 
 
 @dataclass
@@ -46,6 +58,11 @@ class SimulatedShard:
     records: list[Record] = field(default_factory=list)
     mapping: ShardMapping | None = None
     fetched: int = 0
+    settled: int = 0  # records that the mapping has been done with, the most it ever was
+
+    def place_of(self, sequence_number: str) -> int:
+        """Where a record stands."""
+        return next(place for place, sent in enumerate(self.records) if sent.sequence_number == sequence_number)
 
 
 @dataclass(frozen=True)
@@ -66,7 +83,13 @@ class World:
         self.faults = faults
         self.now_ms = NOON_MS
         self._aggregates = MemoryAggregates()
+        self._progress = MemoryAggregates()
         self._letters = MemoryDeadLetters()
+        self._ids = MemoryIds()
+        self.effects = MemoryEffects(lambda: self.now_ms, invocation_ms=INVOCATION_MS)
+        self.effects.before_act = lambda effect: self._call(lambda: None, lambda: "ThrottlingException")
+        self.effects.after_act = lambda effect: self._call(lambda: None, lambda: "ThrottlingException")
+        self.catalog = CATALOG
         self.partials = self._aggregates.partials
         self.dead_letters = self._letters.objects
         self.batches = 0
@@ -78,7 +101,7 @@ class World:
         self._sequence = 10 ** self.chance.randrange(3, 56)
         self.shards: list[SimulatedShard] = []
         self.verdicts: dict[str, Verdict] = {}
-        self._producers = Producers(self.chance, LIMITS, HABITS)
+        self._producers = Producers(self.chance, LIMITS)
         self._oracle = Oracle(LIMITS)
         half = HASH_KEYS.stop // 2
         for keys in (range(half), range(half, HASH_KEYS.stop)):
@@ -87,8 +110,11 @@ class World:
     # ── what the world does by itself ──
 
     def produce(self) -> None:
-        """The producers put a record, and what they send again."""
+        """The producers put a record, and what they send again, now and then to the millisecond when it is due."""
         self.now_ms += self.chance.randrange(2_000)
+        due_ms = self._producers.next_due_ms
+        if due_ms is not None and self.chance.random() < 0.1:
+            self.now_ms = max(self.now_ms, due_ms)
         for put in self._producers.next(self.now_ms, [shard for shard in self.shards if shard.is_open]):
             self._accept(put)
 
@@ -98,8 +124,9 @@ class World:
         self.ticked_at_ms = self.now_ms
         for shard in self.shards:
             if shard.is_open:
-                tick = tick_on(Shard(shard.shard_id, is_open=True), self.now_ms)
-                self._accept(Put(tick.partition_key, shard.keys.start, tick.data, ()))
+                tick = tick_on(listed(shard), self.now_ms)
+                event = Event("/highwater/tick", f"{shard.shard_id}/{self.now_ms}", self.now_ms, tick.data)
+                self._accept(Put(tick.partition_key, shard.keys.start, tick.data, (UserRecord((event,)),)))
 
     def _accept(self, put: Put) -> None:
         shard = next(shard for shard in self.shards if shard.is_open and put.hash_key in shard.keys)
@@ -139,8 +166,22 @@ class World:
         self._check_completeness()
 
     def replay(self) -> None:
-        """Read every shard from its beginning again, with new containers."""
+        """Read every shard again, from its beginning or from any record on, with new containers or the old ones."""
+        self.faults.fired["replay"] += 1
+        if self.chance.random() < 0.5:
+            self._containers.clear()
+        from_the_midst = self.chance.random() < 0.5
+        for shard in self.shards:
+            shard.mapping = None
+            # A mapping begins again where it was before, or earlier: what it left out would never be counted.
+            shard.fetched = self.chance.randrange(shard.settled + 1) if from_the_midst else 0
+
+    def deploy_a_metric(self) -> None:
+        """Add a metric, and read every shard from its beginning again: so it gets all that the others have."""
         self._containers.clear()
+        self.faults.fired["metric added"] += 1
+        self.catalog = LATER_CATALOG
+        self._progress = MemoryAggregates()  # progress is of the metrics that there are
         for shard in self.shards:
             shard.mapping, shard.fetched = None, 0
 
@@ -148,7 +189,7 @@ class World:
     def drained(self) -> bool:
         """Whether the mapping has every record settled, and no effect is still to come."""
         return not self._late_effects and all(
-            shard.mapping and (not shard.records or shard.mapping.checkpoint == shard.records[-1].sequence_number)
+            shard.mapping and shard.fetched == shard.settled == len(shard.records) and shard.mapping.idle
             for shard in self.shards
         )
 
@@ -160,10 +201,10 @@ class World:
         self._oracle.add_shard(shard.shard_id, keys, parents)
 
     def _begin_shards(self) -> None:
-        listed = [ListedShard(shard.shard_id, frozenset(shard.parents)) for shard in self.shards]
+        shards = [ListedShard(shard.shard_id, frozenset(shard.parents)) for shard in self.shards]
         started = {shard.shard_id for shard in self.shards if shard.mapping}
         drained = {shard.shard_id for shard in self.shards if shard.mapping and shard.mapping.drained}
-        names = {shard.shard_id for shard in startable(listed, started, drained)}
+        names = {shard.shard_id for shard in startable(shards, started, drained)}
         for shard in self.shards:
             if shard.shard_id in names:
                 options = MappingOptions(
@@ -199,6 +240,8 @@ class World:
         else:
             self._containers = [*self._containers, container][-CONTAINERS_MAX:]
             mapping.answered(response, self.now_ms)
+            if mapping.checkpoint:
+                shard.settled = max(shard.settled, shard.place_of(mapping.checkpoint) + 1)
 
     def _run(self, container: Ingest, shard: SimulatedShard, records: list[Record]) -> dict:
         self.batches += 1
@@ -207,7 +250,11 @@ class World:
         event = lambda_event([])
         for sent in records:
             event["Records"] += lambda_event(
-                [sent.data], first=int(sent.sequence_number), shard=shard.shard_id, arrived_at_ms=sent.arrived_at_ms
+                [sent.data],
+                first=int(sent.sequence_number),
+                shard=shard.shard_id,
+                arrived_at_ms=sent.arrived_at_ms,
+                partition_key=sent.partition_key,
             )["Records"]
         try:
             return container(event, lambda: 0 if no_time else 60_000).response
@@ -217,7 +264,17 @@ class World:
     def _container(self) -> Ingest:
         if self._containers and not self.faults.hits(self.chance, "cold"):
             return self._containers.pop(self.chance.randrange(len(self._containers)))
-        return Ingest(CATALOG, DECODER, self, self, self)
+        held_max = self.chance.choice([50, 1_000])  # of all shards: below, the one least recently used is forgotten
+        return Ingest(
+            self.catalog,
+            DECODER,
+            partials=self,
+            dead_letters=self,
+            progress=self,
+            ids=CountedIds(self, self, LIMITS.horizon_ms, LIMITS.ids_max, held_max),
+            handlers=HANDLERS,
+            effects=self.effects,
+        )
 
     def _double(self) -> None:
         """Another container handles records of the running shard, as a forgotten invocation would; nobody hears it."""
@@ -226,9 +283,8 @@ class World:
             return
         # A batch is given out only when all before it is settled, so this one begins at the first unsettled record or
         # before it; it ends where some batch may have ended.
-        numbers = [sent.sequence_number for sent in shard.records]
-        settled = numbers.index(shard.mapping.checkpoint) + 1 if shard.mapping.checkpoint else 0
-        first = self.chance.randrange(settled + 1)
+        checkpoint = shard.mapping.checkpoint
+        first = self.chance.randrange(shard.place_of(checkpoint) + 2 if checkpoint else 1)
         if first == shard.fetched:
             return
         end = self.chance.randrange(first + 1, shard.fetched + 1)
@@ -280,11 +336,25 @@ class World:
         return failed
 
     def advance(self, stream, shard_id, last, timeout_ms):
-        def fail():
-            raise TransientError("ThrottlingException")
+        store = partial(self._progress.advance, stream, shard_id, last, timeout_ms)
+        return self._call(store, throttled) if timeout_ms else store()
 
-        store = partial(self._aggregates.advance, stream, shard_id, last, timeout_ms)
-        return self._call(store, fail) if timeout_ms else store()
+    def read_back(self, writer, *, timeout_ms, **what):
+        read = partial(self._ids.read_back, writer, timeout_ms=timeout_ms, **what)
+        return self._call(read, throttled) if timeout_ms else read()
+
+    def read_on(self, writer, *, timeout_ms, **what):
+        read = partial(self._ids.read_on, writer, timeout_ms=timeout_ms, **what)
+        return self._call(read, throttled) if timeout_ms else read()
+
+    def put_run(self, writer, run, timeout_ms):
+        put = partial(self._ids.put_run, writer, run, timeout_ms)
+        return self._call(put, throttled) if timeout_ms else put()
+
+    def list_shards(self, timeout_ms):
+        if not timeout_ms:
+            raise TransientError("out of time")
+        return self._call(lambda: [listed(shard) for shard in self.shards], throttled)
 
     def _let_late_effects_land(self) -> None:
         self.chance.shuffle(self._late_effects)
@@ -295,15 +365,14 @@ class World:
 
     def complete_until(self) -> int | None:
         """What an answer would claim now."""
-        shards = [Shard(shard.shard_id, shard.is_open, shard.parents) for shard in self.shards]
-        return complete_until(shards, list(self.progress.values()))
+        return complete_until([listed(shard) for shard in self.shards], list(self.progress.values()))
 
     @property
     def progress(self) -> dict[str, ShardProgress]:
         """How far each shard has been committed."""
         return {
             shard_id: ShardProgress(shard_id, sequence_number, arrived_at_ms)
-            for (_, shard_id), (_, sequence_number, arrived_at_ms) in self._aggregates.progress.items()
+            for (_, shard_id), (_, sequence_number, arrived_at_ms) in self._progress.progress.items()
         }
 
     def _check_completeness(self) -> None:
@@ -313,8 +382,18 @@ class World:
             return
         claimed = self.expected(before_ms=claimed_ms)
         stored = stored_counts(self.partials)
-        assert all(stored[what] >= value for what, value in claimed.counts.items()), "claims what is not counted"
+        counts = self.counts(claimed)
+        assert all(stored[what] >= value for what, value in counts.items()), "claims what is not counted"
         assert claimed.dead_letters.items() <= stored_dead_letters(self.dead_letters).items(), "claims what is lost"
+
+    def counts(self, expected: Expected) -> Counter:
+        """What must be counted in the metrics that are deployed now."""
+        counts = Counter(expected.counts)
+        if LATER_METRIC.name in self.catalog.metrics:
+            for (metric, window_start_ms, group, measure), value in expected.counts.items():
+                if metric == "orders":
+                    counts[LATER_METRIC.name, window_start_ms, group[1:], measure] += value
+        return counts
 
     def expected(self, before_ms: float = inf) -> Expected:
         """What must be stored of the records that arrived before this instant."""
@@ -324,3 +403,14 @@ class World:
                 if record.arrived_at_ms < before_ms:
                     expected.add(self.verdicts[record.sequence_number])
         return expected
+
+
+def listed(shard: SimulatedShard) -> Shard:
+    """The shard as ListShards has it."""
+    first, last = str(shard.keys.start), str(shard.keys.stop - 1)
+    return Shard(shard.shard_id, shard.is_open, shard.parents, first, last)
+
+
+def throttled():
+    """What a store raises."""
+    raise TransientError("ThrottlingException")

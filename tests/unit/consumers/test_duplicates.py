@@ -141,6 +141,19 @@ def test_a_replay_from_the_midst_of_a_batch_decides_as_the_first_reading_did():
         assert world.counted() == before
 
 
+def test_a_warm_container_judges_old_batches_by_what_came_before_them():
+    # `a` is counted, and beyond the horizon once more with other content: neither is a duplicate of the other
+    world = World()
+    container = world.container()
+    batches = [
+        lambda_event([payload], first=first, arrived_at_ms=NOON_MS + (first - 1) * (HORIZON_MS + 1))
+        for first, payload in ((1, a), (2, other_a))
+    ]
+    for batch in [*batches, *batches]:
+        assert container(batch, plenty).duplicates == 0
+    assert (total(world), reasons(world)) == (2, [])
+
+
 def test_an_id_of_64_kb_counts_like_any_other_and_is_never_stored():
     world = World()
     huge = json_line({**order(1), "id": "x" * 65_536})
