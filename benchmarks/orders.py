@@ -2,6 +2,7 @@
 
 import random
 from base64 import b64encode
+from itertools import count
 from typing import Any, NamedTuple
 
 import orjson
@@ -62,7 +63,7 @@ def _aggregate(orders: list[Order]) -> bytes:
     return data
 
 
-def lambda_event(payloads: list[bytes], first_sequence_number: int = 1) -> dict[str, Any]:
+def lambda_event(payloads: list[bytes], first_sequence_number: int = 1, step: int = 1) -> dict[str, Any]:
     """Wrap payloads as Lambda hands a shard's records to a function."""
     return {
         "Records": [
@@ -77,6 +78,6 @@ def lambda_event(payloads: list[bytes], first_sequence_number: int = 1) -> dict[
                 stream_arn="arn:aws:kinesis:us-east-1:000000000000:stream/highwater-bench-events",
                 role_arn="arn:aws:iam::000000000000:role/ingest",
             )
-            for number, payload in enumerate(payloads, first_sequence_number)
+            for number, payload in zip(count(first_sequence_number, step), payloads)
         ]
     }

@@ -5,15 +5,13 @@ shard   a  b | a  c        one batch a, b; then one with a again
 
 from hashlib import md5
 
-import aws_kinesis_agg.deaggregator  # noqa: F401  must come before messages_pb2
 import pytest
-from aws_kinesis_agg import MAGIC
-from aws_kinesis_agg.messages_pb2 import AggregatedRecord
 
 from chalicelib.errors import CorruptIdLogError
 from chalicelib.records.rejection import Reason
 from chalicelib.records.shard import Shard
 from tests.builders import NOON_MS, SHARD, STREAM, aggregated, gzipped, json_line, json_lines, lambda_event, order
+from tests.simulation import wire
 from tests.unit.consumers.ingest_world import HORIZON_MS, World, events, orders, plenty, total
 
 a, b, c, d = orders(1, 2, 3, 4)
@@ -213,21 +211,6 @@ def test_a_shard_that_the_stream_does_not_list_waits():
     assert report.errors == {"shard is not listed": 1}
 
 
-def kpl(*user_records):
-    """An aggregate as the KPL makes it: of (partition key, explicit hash key or None, payload)."""
-    message = AggregatedRecord(
-        partition_key_table=[key for key, _, _ in user_records],
-        explicit_hash_key_table=[str(explicit) for _, explicit, _ in user_records if explicit is not None],
-    )
-    explicit_places = iter(range(len(user_records)))
-    for number, (_, explicit, payload) in enumerate(user_records):
-        added = message.records.add(partition_key_index=number, data=payload)
-        if explicit is not None:
-            added.explicit_hash_key_index = next(explicit_places)
-    body = message.SerializeToString()
-    return MAGIC + body + md5(body, usedforsecurity=False).digest()
-
-
 LOW, HIGH = "linus", "ada"  # by their MD5: the one belongs to CHILD, the other to SIBLING
 
 
@@ -236,7 +219,7 @@ def test_the_keys_of_these_tests_lie_as_they_say():
     assert hashes[0] < 2**127 <= hashes[1]
 
 
-AGGREGATE = kpl((LOW, None, a), (HIGH, None, b), (HIGH, 5, c), (LOW, 2**127, b"poison"))
+AGGREGATE = wire.aggregated([(LOW, None, a), (HIGH, None, b), (HIGH, 5, c), (LOW, 2**127, b"poison")])
 
 
 @pytest.mark.parametrize(
@@ -258,7 +241,7 @@ def test_user_records_that_the_kpl_sends_again_elsewhere_are_dropped(shard, part
 
 def test_an_aggregate_wholly_misplaced_is_progress():
     world = split_world()
-    report = world.container()(on(CHILD, kpl((HIGH, None, a)), first=20, partition_key="a"), plenty)
+    report = world.container()(on(CHILD, wire.aggregated([(HIGH, None, a)]), first=20, partition_key="a"), plenty)
     assert (report.misplaced, report.response) == (1, {"batchItemFailures": []})
     assert world.progress == {CHILD: "20"}
 
