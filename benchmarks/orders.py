@@ -42,7 +42,7 @@ def _order(chance: random.Random, number: int, user_id: str, spread_ms: int) -> 
         "data": {
             "order_id": f"order-{number:08d}",
             "user_id": user_id,
-            "amount": chance.randrange(1, 1_000_000) / 100,
+            "amount": min(int(1_000 * chance.paretovariate(1.2)), 999_999) / 100,  # some in a thousand are large
             "currency": chance.choice(CURRENCIES),
             "order_type": chance.choice(ORDER_TYPES),
         },

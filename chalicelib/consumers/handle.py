@@ -5,10 +5,8 @@ redrive runs its handlers again and does not count it again. Handlers that had s
 effect keeps its identity.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, chain, compress
-from operator import attrgetter, itemgetter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -24,7 +22,6 @@ from chalicelib.records.rejection import Reason, Refusal
 HANDLE_TYPE = "highwater.handle"
 HANDLE_SOURCE = "/highwater/redrive"
 
-_events_of = attrgetter("events")
 _data_of = attrgetter("data")
 
 
@@ -72,26 +69,50 @@ class Handling:
         ]
         self._handled = {self._wrapper, *(kind for _, kind in self._handlers)}
 
-    def effects_of(self, decoded: Sequence[Decoded]) -> EffectPlan:
-        """Plan the effects of these records' events, several of one event in the order of their declaration.
-
-        Shapes: decoded, one for each record of a batch, in order, without events that are repeats of counted ones.
-        """
-        events: list[Any] = list(chain.from_iterable(map(_events_of, decoded)))
-        kinds = set(map(type, events))
+    def wants(self, decoded: Decoded) -> bool:
+        """Whether a record may have any effect: told at once after decoding it, while its events are at hand."""
+        kinds = set(map(type, decoded.events))
         if self._handled.isdisjoint(kinds):
-            return EffectPlan((), ())
-        found: list[tuple[int, Effect | Refusal]] = []
+            return False
         if self._wrapper in kinds:
-            events = [self._unwrap(event) if type(event) is self._wrapper else event for event in events]
-            kinds = set(map(type, events))
-            found += [(number, event) for number, event in enumerate(events) if isinstance(event, Refusal)]
+            return True
+        try:
+            return any(
+                any(map(handler.when, map(_data_of, _of_kind(kind, kinds, decoded.events))))
+                for handler, kind in self._handlers
+            )
+        except Exception:  # noqa: BLE001  asking one by one finds and names it
+            return True
+
+    def effects_of(self, decoded: Sequence[Decoded], places: Iterable[int]) -> EffectPlan:
+        """Plan the effects of the events of those records that are wanted, several of one event as they are declared.
+
+        Shapes: decoded, one for each record of a batch, without events that are repeats of counted ones; places, in
+                order, of the records that `wants` said may have any.
+        """
+        due: list[Due] = []
+        unhandled: list[Unhandled] = []
+        for place in places:
+            for index, event in enumerate(decoded[place].events):
+                for what in self._effects_of_event(event):
+                    if isinstance(what, Refusal):
+                        unhandled.append(Unhandled(place, index, what))
+                    else:
+                        due.append(Due(place, index, what))
+        return EffectPlan(due, unhandled)
+
+    def _effects_of_event(self, event: CloudEvent) -> Iterator[Effect | Refusal]:
+        inner = self._unwrap(event) if isinstance(event, self._wrapper) else event
+        if isinstance(inner, Refusal):
+            yield inner
+            return
         for handler, kind in self._handlers:
-            if kind in kinds:
-                numbers = _numbers_of(kind, events) if len(kinds) > 1 else range(len(events))
-                found += _find(handler, events, numbers)
-        found.sort(key=itemgetter(0))
-        return _plan(found, list(accumulate(len(each.events) for each in decoded)))
+            if isinstance(inner, kind):
+                wish = _ask(handler, inner.data)
+                if isinstance(wish, Refusal):
+                    yield wish
+                elif wish:
+                    yield Effect(handler, inner)
 
     def _unwrap(self, wrapper: CloudEvent) -> CloudEvent | Refusal:
         """The event inside; however old it is, for it was counted when it was not."""
@@ -103,19 +124,10 @@ class Handling:
         return event
 
 
-def _numbers_of(kind: type[CloudEvent], events: Sequence[Any]) -> Sequence[int]:
-    return [number for number, event in enumerate(events) if type(event) is kind]
-
-
-def _find(handler: Handler, events: Sequence[Any], numbers: Sequence[int]) -> Iterator[tuple[int, Effect | Refusal]]:
-    """Those of the events with these numbers that the handler wants, or whose wish it cannot tell."""
-    data = list(map(_data_of, map(events.__getitem__, numbers)))
-    try:
-        wanted: Sequence[Any] = list(map(handler.when, data))  # no step of Python but the predicate's own
-    except Exception:  # noqa: BLE001  asking one by one finds and names it
-        wanted = [_ask(handler, each) for each in data]
-    for number, answer in zip(compress(numbers, wanted), filter(None, wanted), strict=True):
-        yield number, answer if isinstance(answer, Refusal) else Effect(handler, events[number])
+def _of_kind(kind: type[CloudEvent], kinds: Collection[Any], events: Sequence[CloudEvent]) -> Iterable[CloudEvent]:
+    if len(kinds) == 1:
+        return events if kind in kinds else ()
+    return [event for event in events if type(event) is kind]
 
 
 def _ask(handler: Handler, data: Any) -> bool | Refusal:
@@ -123,19 +135,6 @@ def _ask(handler: Handler, data: Any) -> bool | Refusal:
         return bool(handler.when(data))
     except Exception as error:  # noqa: BLE001  a predicate that fails must not stop the shard
         return Refusal(Reason.NOT_HANDLED, explain_refusal(error))
-
-
-def _plan(found: Iterable[tuple[int, Effect | Refusal]], ends: Sequence[int]) -> EffectPlan:
-    """Say where each event stands; `ends` are the numbers at which the records end."""
-    due, unhandled = [], []
-    for number, what in found:
-        place = bisect_right(ends, number)
-        index = number - ends[place - 1] if place else number
-        if isinstance(what, Refusal):
-            unhandled.append(Unhandled(place, index, what))
-        else:
-            due.append(Due(place, index, what))
-    return EffectPlan(due, unhandled)
 
 
 class _Envelope(Struct):

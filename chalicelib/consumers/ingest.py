@@ -81,6 +81,13 @@ class IngestReport(Struct):
         return {"batchItemFailures": [{"itemIdentifier": failure} for failure in failures]}
 
 
+class _Work(Struct, frozen=True):
+    """A batch, judged; and which of its records may have effects."""
+
+    judged: Judged
+    wanted: Sequence[int]
+
+
 class Ingest:
     """The consumer of the events stream. One object a container: it keeps what is known of partials and of ids."""
 
@@ -115,32 +122,40 @@ class Ingest:
         """
         batch = parse_batch(event)
         report = IngestReport(batch.stream, batch.shard_id, len(batch.records))
-        judged = self._judge(batch, remaining_ms, report)
-        done = self._store(batch, judged, remaining_ms, report) if judged else 0
+        work = self._open(batch, remaining_ms, report)
+        done = self._store(batch, work, remaining_ms, report) if work else 0
         if done < len(batch.records):
             report.failed_sequence_number = batch.records[done].sequence_number
         report.ids_held = self._ids.held
         return report
 
-    def _judge(self, batch: Batch, remaining_ms: Callable[[], int], report: IngestReport) -> Judged | None:
+    def _open(self, batch: Batch, remaining_ms: Callable[[], int], report: IngestReport) -> _Work | None:
         """Tell what is to be counted of each record; None when what was counted before cannot be read now."""
+        decoded: list[Decoded] = []
+        wanted: list[int] = []
         try:
             hash_keys = self._ids.shard(batch.shard_id, _time_left(remaining_ms)).misplaceable_hash_keys
-            decoded = [self._decoder.decode(record, hash_keys) for record in batch.records]
-            return self._ids.judge(batch, decoded, lambda: _time_left(remaining_ms))
+            for place, record in enumerate(batch.records):
+                decoded.append(self._decoder.decode(record, hash_keys))
+                if self._handling.wants(decoded[place]):
+                    wanted.append(place)
+            return _Work(self._ids.judge(batch, decoded, lambda: _time_left(remaining_ms)), wanted)
         except TransientError as error:
             report.errors[str(error)] += 1
             return None
 
-    def _store(self, batch: Batch, judged: Judged, remaining_ms: Callable[[], int], report: IngestReport) -> int:
+    def _store(self, batch: Batch, work: _Work, remaining_ms: Callable[[], int], report: IngestReport) -> int:
         """Store all that the batch comes to. Returns: how many records, from the front, are done with."""
-        done = self._commit(batch, judged.decoded, remaining_ms, report)
-        decoded = self._handle(batch, judged.decoded[:done], remaining_ms, report)
+        done = self._commit(batch, work.judged.decoded, remaining_ms, report)
+        wanted = [place for place in work.wanted if place < done]
+        decoded: Sequence[Decoded] = work.judged.decoded[:done]
+        if wanted:
+            decoded = self._handle(batch, decoded, wanted, remaining_ms, report)
         done = self._store_dead_letters(batch, decoded, remaining_ms, report)
         if done and not self._advance(batch, done, remaining_ms, report):
             done -= 1  # the last record comes again, adds nothing twice, and takes the progress along
         # Last of all, for the log of a prefix must not reach beyond what is acknowledged.
-        if done and not self._remember(batch, judged, done, remaining_ms, report):
+        if done and not self._remember(batch, work.judged, done, remaining_ms, report):
             done = 0
         report.tell(decoded[:done])
         return done
@@ -176,13 +191,18 @@ class Ingest:
         return folded.first_record_of(unstored) if unstored else len(decoded)
 
     def _handle(
-        self, batch: Batch, decoded: Sequence[Decoded], remaining_ms: Callable[[], int], report: IngestReport
+        self,
+        batch: Batch,
+        decoded: Sequence[Decoded],
+        wanted: Sequence[int],
+        remaining_ms: Callable[[], int],
+        report: IngestReport,
     ) -> Sequence[Decoded]:
         """Have the handlers run. Returns: the records, from the front, that are done with, and what handlers refused.
 
         Why after the partials: an event is counted whatever its handlers do.
         """
-        plan = self._handling.effects_of(decoded)
+        plan = self._handling.effects_of(decoded, wanted)
         outcomes = self._effects.run_all([due.effect for due in plan.due], _time_left(remaining_ms)) if plan.due else ()
         refused = {(each.place, each.index): each.refusal for each in plan.unhandled}
         done = len(decoded)

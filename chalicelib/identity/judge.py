@@ -12,7 +12,6 @@ from itertools import accumulate, chain, compress
 
 from msgspec import Struct
 
-from chalicelib.identity.fingerprint import contents, identities
 from chalicelib.identity.memory import LastCounted, ShardIds
 from chalicelib.identity.run import CountedRecord, IdRun, make_run
 from chalicelib.records.batch import Record
@@ -50,8 +49,8 @@ def judge(
     Shapes: known holds what the shard counted before the batch, and nothing that it counted in it or behind it;
             decoded[i] is what records[i] holds.
     """
-    ids = identities(list(chain.from_iterable([each.events for each in decoded])))
-    fingerprints = contents(list(chain.from_iterable([each.texts for each in decoded])))
+    ids = list(chain.from_iterable([each.identities for each in decoded]))
+    fingerprints = list(chain.from_iterable([each.contents for each in decoded]))
     if len(set(ids)) == len(ids) and known.lacks(ids):
         return Judged(decoded, array("Q", ids), array("I", fingerprints))
     last = known.find_last(ids)  # … before the batch; from here on it is kept up, event by event

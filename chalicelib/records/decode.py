@@ -20,6 +20,7 @@ from chalicelib.records import kpl
 from chalicelib.records.batch import Record
 from chalicelib.records.cloudevents import CloudEvent, event_class, event_decoder, explain
 from chalicelib.records.compression import CompressionError, expand, is_compressed
+from chalicelib.records.fingerprint import contents, identities
 from chalicelib.records.rejection import Reason, Refusal, Rejected
 
 # The numbers that can be measured: 38 digits (as many as DynamoDB keeps), below 10^19 and at most 37 decimals, trailing
@@ -51,14 +52,18 @@ class Decoded(Struct, frozen=True):
     """What one record holds.
 
     Shapes: of `events[i]`, `times_ms[i]` is the time (epoch milliseconds, UTC), `texts[i]` the JSON, and `numbers[i]`
-            the place of its user record in the aggregate, None outside one. misplaced is how many user records the
-            KPL sends again because another shard takes them; duplicates, how many events were counted before.
+            the place of its user record in the aggregate, None outside one; identities and contents are fingerprints.
+            misplaced is how many user records the KPL sends again because another shard takes them; duplicates, how
+            many events were counted before.
+    Why fingerprints here: an event that was just decoded is still in the processor's cache; later it costs twice.
     """
 
     events: Sequence[CloudEvent]
     times_ms: Sequence[int]
     texts: Sequence[bytes]
     numbers: Sequence[int | None]
+    identities: Sequence[int] = ()
+    contents: Sequence[int] = ()
     rejected: Sequence[Rejected] = ()
     aggregate: kpl.Aggregate | None = None
     misplaced: int = 0
@@ -79,6 +84,8 @@ class Decoded(Struct, frozen=True):
             times_ms=list(compress(self.times_ms, kept)),
             texts=list(compress(self.texts, kept)),
             numbers=list(compress(self.numbers, kept)),
+            identities=list(compress(self.identities, kept)),
+            contents=list(compress(self.contents, kept)),
             rejected=[*self.rejected, *rejected],
             duplicates=self.duplicates + len(places) - len(rejected),
         )
@@ -114,7 +121,8 @@ class Decoder:
             aggregate = kpl.deaggregate(record.data)
         except kpl.BrokenAggregateError as error:
             refusal = Refusal(Reason.BROKEN_AGGREGATE, str(error))
-            return Decoded((), (), (), (), [Rejected(refusal, record.partition_key, None, record.data)])
+            rejected = Rejected(refusal, record.partition_key, None, record.data)
+            return Decoded((), (), (), (), rejected=[rejected])
         payloads = aggregate.payloads
         if record.partition_key != kpl.SIGNATURE or hash_keys == kpl.HASH_KEYS:
             return self._decode_payloads(record, payloads, range(len(payloads)), aggregate)
@@ -138,7 +146,7 @@ class Decoder:
             return self._decode_one_by_one(record, payloads, numbers, aggregate)
         if events and self._refusal(events, times_ms, max(map(len, payloads)), record.arrived_at_ms):
             return self._decode_one_by_one(record, payloads, numbers, aggregate)
-        return Decoded(events, times_ms, payloads, numbers, aggregate=aggregate)
+        return Decoded(events, times_ms, payloads, numbers, identities(events), contents(payloads), aggregate=aggregate)
 
     def _decode_one_by_one(
         self,
@@ -159,7 +167,9 @@ class Decoder:
                     rejected.append(Rejected(outcome, record.partition_key, None, data))
         events = [event for event, _, _ in kept]
         texts, kept_numbers = [text for _, text, _ in kept], [number for _, _, number in kept]
-        return Decoded(events, _times_ms(events), texts, kept_numbers, rejected, aggregate)
+        return Decoded(
+            events, _times_ms(events), texts, kept_numbers, identities(events), contents(texts), rejected, aggregate
+        )
 
     def _decode_payload(self, payload: bytes, arrived_at_ms: int) -> Iterator[tuple[bytes, CloudEvent | Refusal]]:
         """Give each event that the payload holds, with its JSON, and each refusal, with the bytes to keep of it."""

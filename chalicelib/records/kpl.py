@@ -85,7 +85,7 @@ def deaggregate(data: bytes) -> Aggregate:
         message = messages_pb2.AggregatedRecord.FromString(body)
     except DecodeError as error:
         raise BrokenAggregateError("the protobuf message cannot be parsed") from error
-    records = message.records
+    records = list(message.records)  # the container makes a wrapper anew for each record, each time one goes through it
     if not records:
         raise BrokenAggregateError("it holds no user record")
     partition_key_indexes = list(map(_partition_key_index_of, records))

@@ -43,7 +43,8 @@ def decode(*payloads, decoder=DECODER):
 
 
 def effects_of(handlers, *payloads, decoder=DECODER):
-    return Handling(handlers, decoder).effects_of(decode(*payloads, decoder=decoder))
+    handling, decoded = Handling(handlers, decoder), decode(*payloads, decoder=decoder)
+    return handling.effects_of(decoded, [place for place, each in enumerate(decoded) if handling.wants(each)])
 
 
 def wrapped(event, event_id="redriven-1", now_ms=NOON_MS):
