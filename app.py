@@ -7,7 +7,7 @@ own record classes drop the shard.
 
 from typing import Any, cast
 
-from chalice.app import Chalice, CloudWatchEvent, ConvertToMiddleware, KinesisEvent, Rate, Request, Response
+from chalice.app import Chalice, CloudWatchEvent, ConvertToMiddleware, KinesisEvent, Rate, Request, Response, SQSEvent
 
 from chalicelib import telemetry, wiring
 
@@ -29,6 +29,11 @@ def ingest(event: KinesisEvent) -> dict[str, Any]:
 @app.schedule(Rate(1, unit=Rate.MINUTES))
 def tick(event: CloudWatchEvent) -> dict[str, Any]:
     return wiring.tick(event.context)
+
+
+@app.on_sqs_message(queue=f"highwater-{wiring.settings().stage}-redrive", batch_size=10, maximum_concurrency=2)
+def redrive(event: SQSEvent) -> dict[str, Any]:
+    return wiring.redrive(event.to_dict(), event.context)
 
 
 @app.route("/v1/metrics")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from time import perf_counter, time
+from time import perf_counter, sleep, time
 from typing import Any
 
 from chalice.app import Request, Response
@@ -11,9 +11,12 @@ from chalicelib import definitions, telemetry
 from chalicelib.aggregates.metric import Catalog
 from chalicelib.aws import clients
 from chalicelib.aws.aggregates_table import AggregatesTable
+from chalicelib.aws.dead_letter_objects import DeadLetterObjects
 from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
 from chalicelib.aws.events_stream import EventsStream
+from chalicelib.aws.redrive_queue import RedriveQueue
 from chalicelib.consumers.ingest import Ingest
+from chalicelib.consumers.redrive import Redrive
 from chalicelib.consumers.tick import TICK_TYPE, Tick, TickData
 from chalicelib.query.endpoints import Query
 from chalicelib.query.http import HttpAnswer, settle
@@ -77,6 +80,23 @@ def tick(context: Any) -> dict[str, Any]:
     report = Tick(events_stream())(_now_ms(), context.get_remaining_time_in_millis)
     telemetry.publish_tick(report)
     return {"shards": report.shards, "failed": report.failed}
+
+
+@cache
+def _redrive() -> Redrive:
+    return Redrive(
+        DeadLetterObjects(clients.s3(), settings().dead_letters_bucket),
+        events_stream(),
+        RedriveQueue(clients.sqs(), settings().redrive_queue_url),
+        pause=lambda pause_ms: sleep(pause_ms / 1000),
+    )
+
+
+def redrive(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """Do what the messages of the redrive queue ask for; the answer is Lambda's partial batch response."""
+    report = _redrive()(event, _now_ms(), context.get_remaining_time_in_millis)
+    telemetry.publish_redrive(report)
+    return report.response
 
 
 @cache
