@@ -51,6 +51,11 @@ def windows(metric: str) -> Response:
     return wiring.windows(metric, cast("Request", app.current_request), app.lambda_context)
 
 
+@app.route("/v1/dead-letters")
+def dead_letters() -> Response:
+    return wiring.dead_letters(cast("Request", app.current_request), app.lambda_context)
+
+
 @app.route("/v1/stream")
 def stream() -> Response:
     return wiring.stream(app.lambda_context)

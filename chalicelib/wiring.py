@@ -13,6 +13,7 @@ from chalicelib.aws import clients
 from chalicelib.aws.aggregates_table import AggregatesTable
 from chalicelib.aws.dead_letter_objects import DeadLetterObjects
 from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
+from chalicelib.aws.dead_letters_reader import DeadLettersReader
 from chalicelib.aws.events_stream import EventsStream
 from chalicelib.aws.redrive_queue import RedriveQueue
 from chalicelib.consumers.ingest import Ingest
@@ -109,6 +110,7 @@ def _query() -> Query:
         shares=aggregates_table(),
         progress=aggregates_table(),
         shards=events_stream(),
+        letters=DeadLettersReader(clients.s3(), settings().dead_letters_bucket),
         clock_ms=_now_ms,
     )
 
@@ -127,10 +129,20 @@ def answer(ask: Callable[[Query], HttpAnswer]) -> Response:
 
 def windows(metric: str, request: Request, context: Any) -> Response:
     """Answer `/v1/metrics/{metric}/windows`."""
-    given = request.query_params
-    parameters = {name: given.getlist(name) for name in given} if given else {}
     accept = request.headers.get("accept")
-    return answer(lambda query: query.windows(metric, parameters, accept, context.get_remaining_time_in_millis))
+    return answer(
+        lambda query: query.windows(metric, _parameters(request), accept, context.get_remaining_time_in_millis)
+    )
+
+
+def dead_letters(request: Request, context: Any) -> Response:
+    """Answer `/v1/dead-letters`."""
+    return answer(lambda query: query.dead_letters(_parameters(request), context.get_remaining_time_in_millis))
+
+
+def _parameters(request: Request) -> dict[str, list[str]]:
+    given = request.query_params
+    return {name: given.getlist(name) for name in given} if given else {}
 
 
 def stream(context: Any) -> Response:

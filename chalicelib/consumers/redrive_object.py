@@ -15,7 +15,7 @@ from chalicelib.consumers.ports import AcceptedLetters, LetterObjects, RedriveSt
 from chalicelib.consumers.put_requests import in_requests
 from chalicelib.consumers.redrive_record import check, record_of
 from chalicelib.errors import TransientError
-from chalicelib.records.letter import Letter, pending
+from chalicelib.records.letter import Letter, identities, pending
 
 RESERVE_MS = 20_000  # kept back of the invocation's time, to save what was accepted and to answer
 PAUSE_MS_FIRST = 100  # before what a shard was too busy for is put again; then twice as long each time
@@ -72,7 +72,7 @@ class ObjectRedrive:
         for letter in _in_time(stored.letters, remaining_ms):  # to its end, before anything of it is sent
             check(letter)
         before = self._objects.read_accepted(key)
-        known = Counter(letter.identity for letter in _in_time(before.letters, remaining_ms)) if before else Counter()
+        known = identities(_in_time(before.letters, remaining_ms) if before else ())
         again = self._objects.read_letters(key, stored.version)
         if again is None:
             return Outcome.MISSING

@@ -77,6 +77,11 @@ def decode_letter(line: bytes) -> Letter:
         raise CorruptError(f"a line is no dead letter: {error}") from error
 
 
+def identities(letters: Iterable[Letter]) -> Counter[bytes]:
+    """Count letters by their identity."""
+    return Counter(letter.identity for letter in letters)
+
+
 def pending(letters: Iterable[Letter], accepted: Counter[bytes]) -> Iterator[Letter]:
     """The letters that are not among those accepted before, of twins as many as are left.
 
