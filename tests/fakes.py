@@ -97,8 +97,9 @@ class MemoryLetterObjects:
     def read_accepted(self, key):
         return self.read_letters(REDRIVEN + key)
 
+    @contextmanager
     def accepting(self, key):
-        return _MemoryAccepted(self, REDRIVEN + key)
+        yield _MemoryAccepted(self, REDRIVEN + key)
 
     def append(self, key, member):
         with self._call("save"):

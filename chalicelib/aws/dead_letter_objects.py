@@ -7,9 +7,10 @@ the other has kept.
 import io
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial as bind
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -51,9 +52,11 @@ class DeadLetterObjects:
         """Open what was accepted of this object before; None when nothing was."""
         return self.read_letters(REDRIVEN + key)
 
-    def accepting(self, key: str) -> "AcceptedFile":
-        """Begin to collect what is accepted of this object."""
-        return AcceptedFile(bind(self._append, REDRIVEN + key))
+    @contextmanager
+    def accepting(self, key: str) -> Iterator["AcceptedFile"]:
+        """Collect what is accepted of this object; what is not saved is forgotten."""
+        with SpooledTemporaryFile(MEMORY_BYTES_MAX) as file:
+            yield AcceptedFile(file, bind(self._append, REDRIVEN + key))
 
     def move(self, key: str, version: str) -> None:
         """Keep the whole object as accepted, and remove it; only if it still is of this version."""
@@ -90,7 +93,7 @@ class DeadLetterObjects:
                 raise
         return answer["ETag"], answer["Body"]
 
-    def _append(self, key: str, member: "SpooledTemporaryFile[bytes]") -> None:
+    def _append(self, key: str, member: IO[bytes]) -> None:
         """Add a member to an object, or make it of that one; whoever is overtaken reads and writes again."""
         for _ in range(SAVES_MAX):
             with any_failure_as_transient(), SpooledTemporaryFile(MEMORY_BYTES_MAX) as whole:
@@ -113,12 +116,12 @@ class DeadLetterObjects:
 
 
 class AcceptedFile:
-    """The AcceptedLetters of redrive, in memory until they are many."""
+    """The AcceptedLetters of redrive, in a file."""
 
-    def __init__(self, append: "Callable[[SpooledTemporaryFile[bytes]], None]") -> None:
+    def __init__(self, file: IO[bytes], append: Callable[[IO[bytes]], None]) -> None:
+        self._file = file
         self._append = append
-        self._file = SpooledTemporaryFile(MEMORY_BYTES_MAX)  # noqa: SIM115  it ends with what holds it
-        self._writer = LetterWriter(self._file)
+        self._writer = LetterWriter(file)
 
     def add(self, letter: Letter) -> None:
         """Collect one."""

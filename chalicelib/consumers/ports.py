@@ -1,6 +1,7 @@
 """What the consumers need of the world, as protocols: `aws/` fulfils them on AWS, tests with fakes."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from msgspec import Struct
@@ -145,8 +146,8 @@ class LetterObjects(Protocol):
     def read_accepted(self, key: str) -> StoredLetters | None:
         """Open what was accepted of this object before; None when nothing was."""
 
-    def accepting(self, key: str) -> AcceptedLetters:
-        """Begin to collect what is accepted of this object."""
+    def accepting(self, key: str) -> AbstractContextManager[AcceptedLetters]:
+        """Collect what is accepted of this object; what is not saved is forgotten."""
 
     def move(self, key: str, version: str) -> None:
         """Keep the whole object as accepted, and remove it; only if it still is of this version."""

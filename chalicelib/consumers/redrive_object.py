@@ -79,15 +79,15 @@ class ObjectRedrive:
         left: set[Outcome] = set()
         letters = pending(_in_time(again.letters, remaining_ms), known)
         requests = in_requests(_sendings(letters, reason, now_ms, left), lambda sending: sending.memory_bytes)
-        accepting = self._objects.accepting(key)
         is_done = False
-        try:
-            for request in requests:
-                self._put(request, accepting, accepted, remaining_ms)
-            is_done = not left
-        finally:
-            if before or not is_done:
-                accepting.save()
+        with self._objects.accepting(key) as accepting:
+            try:
+                for request in requests:
+                    self._put(request, accepting, accepted, remaining_ms)
+                is_done = not left
+            finally:
+                if before or not is_done:
+                    accepting.save()
         if not is_done:
             return Outcome.TOO_LARGE if Outcome.TOO_LARGE in left else Outcome.IN_PART
         if before:

@@ -55,7 +55,7 @@ class World:
     def sent(self):
         return [each.data for each in self.stream.records]
 
-    def keys(self):
+    def stored_keys(self):
         return sorted(self.objects.objects)
 
 
@@ -125,7 +125,7 @@ def test_what_is_too_large_even_so_is_named_and_stays_and_the_others_are_remembe
         assert world.run({"key": KEY}) == ["too large"]
         assert world.report.failed_message_ids == [], "another attempt would not help"
     assert world.sent() == [b"small"]
-    assert world.keys() == [KEY, f"redriven/{KEY}"]
+    assert world.stored_keys() == [KEY, f"redriven/{KEY}"]
 
 
 def test_requests_are_of_500_records_at_most():
@@ -164,7 +164,7 @@ def test_an_object_that_a_replay_made_again_is_removed_and_nothing_of_it_sent_th
     world.objects.objects[KEY] = letters_object(letter(b"b", "unknown type"))
     assert world.run({"key": KEY}) == ["redriven"]
     assert world.sent() == [b"a", b"b"]
-    assert world.keys() == [f"redriven/{KEY}"]
+    assert world.stored_keys() == [f"redriven/{KEY}"]
 
 
 def test_what_a_replay_adds_is_sent_and_what_was_kept_is_not_forgotten():
@@ -180,11 +180,11 @@ def test_only_letters_with_the_reason_asked_for_are_sent_and_the_object_moves_wi
     world = World(letter(b"late", "too late"), letter(b"bad"), letter(b"late, too", "too late"))
     assert world.run({"key": KEY, "reason": "too late"}) == ["redriven in part"]
     assert world.sent() == [b"late", b"late, too"]
-    assert world.keys() == [KEY, f"redriven/{KEY}"]
+    assert world.stored_keys() == [KEY, f"redriven/{KEY}"]
     assert world.run({"key": KEY, "reason": "too late"}) == ["redriven in part"]
     assert world.run({"key": KEY}) == ["redriven"]
     assert world.sent() == [b"late", b"late, too", b"bad"]
-    assert world.keys() == [f"redriven/{KEY}"]
+    assert world.stored_keys() == [f"redriven/{KEY}"]
 
 
 def test_twins_are_sent_each_once():
@@ -234,7 +234,7 @@ def test_a_stream_that_cannot_be_reached_fails_the_message_and_no_other():
     world.stream.refuse = refuse
     assert sorted(world.run({"key": KEY}, {"key": other})) == ["failed", "redriven"]
     assert world.report.failed_message_ids == ["0"]
-    assert world.keys() == sorted([KEY, f"redriven/{other}"])
+    assert world.stored_keys() == sorted([KEY, f"redriven/{other}"])
 
 
 def test_an_object_that_changes_while_it_is_redriven_comes_again():
@@ -246,7 +246,7 @@ def test_an_object_that_changes_while_it_is_redriven_comes_again():
 
     world.objects.on_call = change
     assert world.run({"key": KEY}) == ["failed"]
-    assert KEY in world.keys()
+    assert KEY in world.stored_keys()
 
 
 # ---- messages and objects that are none
@@ -307,6 +307,15 @@ def test_of_an_object_that_cannot_be_read_to_its_end_nothing_is_sent_and_it_stay
     assert world.report.failed_message_ids == ["0"]
     assert world.sent() == []
     assert world.objects.objects == {KEY: data}
+
+
+@pytest.mark.parametrize("broken", [WHOLE[:-1], gzipped(b"no letter\n"), letters_object(letter(b"{", "not handled"))])
+def test_nothing_is_sent_even_when_the_fault_comes_behind_more_than_a_request_of_letters(broken):
+    world = World()
+    many = letters_object(*(letter(b"%d" % number) for number in range(RECORDS_A_REQUEST + 1)))
+    world.objects.objects[KEY] = many + broken
+    assert world.run({"key": KEY}) in (["cut short"], ["corrupt"])
+    assert world.sent() == []
 
 
 def test_when_what_was_accepted_cannot_be_read_nothing_is_sent():
@@ -448,10 +457,8 @@ def test_however_redrives_are_killed_filtered_and_repeated_every_letter_is_accep
     sent, wanted = Counter(world.sent()), Counter(each.data for each in letters)
     assert wanted <= sent
     assert all(sent[data] <= count * (kills + 1) for data, count in wanted.items())
-    assert KEY not in world.keys()
+    assert KEY not in world.stored_keys()
 
     world.objects.objects[KEY] = whole
     assert world.run({"key": KEY}) == ["redriven"]
     assert Counter(world.sent()) == sent
-
-
