@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
-from chalicelib.aws.dead_letters_reader import EVERY_DAY, LIST_MS_MAX, DeadLettersReader
+from chalicelib.aws.dead_letters_reader import DeadLettersReader
 from chalicelib.errors import TransientError
 from ops.survey import Surveyed, by_reason, survey
 
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         s3 = boto3.client("s3", endpoint_url=options.endpoint_url)
         reader = DeadLettersReader(s3, f"highwater-{options.stage}-dead-letters")
-        table = summary(survey(reader, reader.list_objects(*EVERY_DAY, LIST_MS_MAX).objects))
+        table = summary(survey(reader, reader.list_all()))
     except (BotoCoreError, ClientError, TransientError) as error:
         sys.stderr.write(f"the dead letters cannot be read: {error}\n")
         return REFUSED

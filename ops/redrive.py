@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from chalicelib.aggregates.windows import format_instant, parse_instant
-from chalicelib.aws.dead_letters_reader import EVERY_DAY, LIST_MS_MAX, DeadLettersReader
+from chalicelib.aws.dead_letters_reader import EVERY_DAY, DeadLettersReader
 from chalicelib.aws.redrive_queue import RedriveQueue
 from chalicelib.consumers.redrive_message import RedriveMessage, encode_message
 from chalicelib.errors import TransientError
@@ -76,7 +76,7 @@ class Command:
     def survey(self) -> list[Surveyed]:
         """Read every object that may be meant; those that are."""
         first_day = self._selection.since.partition("T")[0] if self._selection.since else EVERY_DAY[0]
-        objects = self._reader.list_objects(first_day, EVERY_DAY[1], LIST_MS_MAX).objects
+        objects = self._reader.list_all(first_day)
         with self._progress() as progress:
             bar = progress.add_task("read", total=len(objects))
             surveyed = survey(self._reader, objects, when_read=lambda: progress.advance(bar))
@@ -92,6 +92,8 @@ class Command:
             left: dict[str, str] = {}
             if timeout_seconds is not None:
                 left = self._wait(sent, failed, timeout_seconds, progress)
+        done = "was sent" if timeout_seconds is None else "is done"
+        self._console.print(f"{len(sent) - len(left):,} of {len(surveyed):,} objects: what was asked for {done}.")
         left |= {each.key: f"cannot be read: {each.fault}" for each in unreadable}
         self._show_left(left)
         return LEFT if left else REDRIVEN
@@ -122,7 +124,7 @@ class Command:
     def _still_there(self, waiting: dict[str, Surveyed]) -> dict[str, Surveyed]:
         """Those of which something that is meant is left."""
         first_day = min((each.day for each in waiting.values()), default=EVERY_DAY[1])
-        listed = self._reader.list_objects(first_day, EVERY_DAY[1], LIST_MS_MAX).objects
+        listed = self._reader.list_all(first_day)
         there = [each for each in listed if each.key in waiting]
         if self._selection.reason is None:
             return {each.key: waiting[each.key] for each in there}
@@ -174,6 +176,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BotoCoreError, ClientError, TransientError) as error:
         sys.stderr.write(f"ops.redrive: stage {options.stage} cannot be redriven: {error}\n")
         return REFUSED
+    except KeyboardInterrupt:
+        sys.stderr.write("ops.redrive: interrupted; the messages that were sent are carried out all the same\n")
+        return LEFT
 
 
 class _Parser(argparse.ArgumentParser):

@@ -81,8 +81,18 @@ class DeadLettersReader:
 
         Raises: LettersError, TransientError.
         """
-        for each in self.list_objects(*EVERY_DAY, LIST_MS_MAX).objects:
+        for each in self.list_all():
             yield from self.read_letters(each.key)
+
+    def list_all(self, start_day: str = EVERY_DAY[0]) -> Sequence[LetterObject]:
+        """List the objects of every day from this one on, the newest first.
+
+        Raises: TransientError when not all could be listed within ten minutes.
+        """
+        listed = self.list_objects(start_day, EVERY_DAY[1], LIST_MS_MAX)
+        if not listed.is_whole:
+            raise TransientError("not all objects could be listed in time")
+        return listed.objects
 
     def _prefixes(self, start_day: str, end_day: str) -> list[str]:
         """What to list: the days that have dead letters, of each stream; and all that Lambda gave up."""

@@ -269,6 +269,8 @@ def test_an_object_that_changes_while_it_is_redriven_comes_again():
         '{"key": "dead-letters/' + "é" * 512 + '"}',
         '{"key": "dead-letters/a", "reason": "no such reason"}',
         '{"key": "dead-letters/a", "raeson": "invalid"}',
+        '{"key": "dead-letters/\\ud800"}',
+        "\ud800",
         "[" * 100_000,
     ],
 )

@@ -1,5 +1,8 @@
 """The command that redrives, on a stage by moto where nobody does what its messages ask for."""
 
+import threading
+import time
+
 import boto3
 import orjson
 import pytest
@@ -32,6 +35,13 @@ class Stage:
         while page := self.sqs.receive_message(QueueUrl=self.urls[0], MaxNumberOfMessages=10).get("Messages"):
             messages += [orjson.loads(message["Body"]) for message in page]
         return sorted(messages, key=lambda message: message["key"])
+
+    def waiting(self):
+        names = ["ApproximateNumberOfMessages"]
+        return int(self.sqs.get_queue_attributes(QueueUrl=self.urls[0], AttributeNames=names)["Attributes"][names[0]])
+
+    def fail(self, key):
+        self.sqs.send_message(QueueUrl=self.urls[1], MessageBody=orjson.dumps({"key": key}).decode())
 
 
 @pytest.fixture
@@ -96,24 +106,24 @@ def test_what_has_not_moved_in_time_is_named_with_exit_code_1(stage, capsys):
     assert f"{key}: not redriven within the time" in capsys.readouterr().out
 
 
-def test_what_ended_in_the_failed_queue_is_named_but_not_what_was_there_before(stage, capsys, monkeypatch):
+def test_what_ended_in_the_failed_queue_is_named_but_not_what_was_there_before(stage, capsys):
     old, new = stage.put(1, letter(b"a")), stage.put(2, letter(b"b"))
-    send = lambda key: stage.sqs.send_message(  # noqa: E731
-        QueueUrl=stage.urls[1], MessageBody=orjson.dumps({"key": key}).decode()
-    )
-    send(old)
-    original = redrive.RedriveQueue.send_messages
+    stage.fail(old)
 
-    def fail_the_new_one(queue, bodies, timeout_ms):
-        original(queue, bodies, timeout_ms)
-        send(new)
+    def one_moves_and_one_fails_once_both_are_sent():
+        while stage.waiting() < 2:
+            time.sleep(0.05)
         stage.s3.delete_object(Bucket=BUCKET, Key=old)
+        stage.fail(new)
 
-    monkeypatch.setattr(redrive.RedriveQueue, "send_messages", fail_the_new_one)
+    other = threading.Thread(target=one_moves_and_one_fails_once_both_are_sent)
+    other.start()
     assert run("--timeout", "60") == 1
+    other.join()
     printed = capsys.readouterr().out
     assert f"{new}: its message ended in the queue redrive-failed" in printed
     assert f"{old}: " not in printed
+    assert "1 of 2 objects: what was asked for is done." in printed
 
 
 def test_an_object_that_cannot_be_read_is_named_and_gets_no_message(stage, capsys):
