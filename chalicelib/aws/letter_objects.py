@@ -4,7 +4,7 @@
     aws/lambda/…     Lambda's own JSON, its records as they were delivered to nobody
     redriven/…       either; or members of gzip one behind the other, one for each redrive that left something behind
 
-Which of them an object is shows in its first bytes.
+Which of them an object is shows in its first byte.
 
 Source: AWS Lambda Developer Guide, "Retain discarded batch records for Kinesis event sources in Lambda": to S3, beside
 the batch's place in its shard, goes `payload`, the whole event as text.
@@ -45,12 +45,12 @@ def letters_in(stream: io.RawIOBase) -> Iterator[Letter]:
             before, so whoever must not act on a part reads to the end first.
     """
     head = io.BufferedReader(stream)
-    start = head.peek(len(GZIP_MAGIC))[: len(GZIP_MAGIC)]
-    if not start:
+    first = head.peek(1)[:1]
+    if not first:
         raise CutShortError("it is empty")
-    if start == GZIP_MAGIC:
+    if first == GZIP_MAGIC[:1]:
         yield from _letters_in_lines(head)
-    elif start.startswith(b"{"):
+    elif first == b"{":
         document = head.read(DOCUMENT_BYTES_MAX + 1)
         if len(document) > DOCUMENT_BYTES_MAX:
             raise CorruptError(f"it is JSON of over {DOCUMENT_BYTES_MAX} bytes")
