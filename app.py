@@ -7,7 +7,7 @@ own record classes drop the shard.
 
 from typing import Any, cast
 
-from chalice.app import Chalice, CloudWatchEvent, ConvertToMiddleware, KinesisEvent, Rate, Request, Response
+from chalice.app import Chalice, CloudWatchEvent, ConvertToMiddleware, KinesisEvent, Rate, Request, Response, SQSEvent
 
 from chalicelib import telemetry, wiring
 
@@ -31,6 +31,11 @@ def tick(event: CloudWatchEvent) -> dict[str, Any]:
     return wiring.tick(event.context)
 
 
+@app.on_sqs_message(queue=f"highwater-{wiring.settings().stage}-redrive", batch_size=10, maximum_concurrency=2)
+def redrive(event: SQSEvent) -> dict[str, Any]:
+    return wiring.redrive(event.to_dict(), event.context)
+
+
 @app.route("/v1/metrics")
 def metrics() -> Response:
     return wiring.answer(lambda query: query.list_metrics())
@@ -44,6 +49,11 @@ def metric(metric: str) -> Response:
 @app.route("/v1/metrics/{metric}/windows")
 def windows(metric: str) -> Response:
     return wiring.windows(metric, cast("Request", app.current_request), app.lambda_context)
+
+
+@app.route("/v1/dead-letters")
+def dead_letters() -> Response:
+    return wiring.dead_letters(cast("Request", app.current_request), app.lambda_context)
 
 
 @app.route("/v1/stream")

@@ -24,6 +24,7 @@ from chalicelib.aggregates.metric import Catalog
 from chalicelib.aggregates.partial import Groups, Partial, PartialKey
 from chalicelib.aggregates.windows import format_instant
 from chalicelib.aws.aggregates_table import AggregatesTable
+from chalicelib.aws.dead_letters_reader import DeadLettersReader
 from chalicelib.aws.events_stream import EventsStream
 from chalicelib.consumers.ports import PartialPut
 from chalicelib.query.endpoints import Query
@@ -95,6 +96,7 @@ def make_query(catalog: Catalog, table: AggregatesTable, endpoint_url: str) -> Q
         shares=table,
         progress=table,
         shards=EventsStream(aws.client("kinesis", endpoint_url), stream),
+        letters=DeadLettersReader(aws.client("s3", endpoint_url), f"highwater-{STAGE}-dead-letters"),
         clock_ms=lambda: ARRIVED_AT_MS,
     )
 

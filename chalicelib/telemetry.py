@@ -3,12 +3,15 @@
 Reports come in, numbers and names go out: no payload, no key of an event ever reaches a log.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 from chalicelib.consumers.ingest import IngestReport
+from chalicelib.consumers.redrive import RedriveReport
 from chalicelib.consumers.tick import TickReport
 
 NAMESPACE = "Highwater"
@@ -34,10 +37,7 @@ def publish_ingest(report: IngestReport, commit_ms: float) -> None:
     metrics.add_metric("IdsForgotten", MetricUnit.Count, report.ids_forgotten)
     metrics.add_metric("CommitTime", MetricUnit.Milliseconds, commit_ms)
     metrics.add_metric("FailedBatches", MetricUnit.Count, int(report.failed_sequence_number is not None))
-    for reason, count in report.dead_letters.items():
-        with single_metric("DeadLetters", MetricUnit.Count, count, namespace=NAMESPACE) as metric:
-            metric.add_dimension("service", SERVICE)
-            metric.add_dimension("reason", reason)
+    _publish_counts("DeadLetters", "reason", report.dead_letters)
     details = {
         "stream": report.stream,
         "shard_id": report.shard_id,
@@ -67,8 +67,28 @@ def publish_tick(report: TickReport) -> None:
     metrics.add_metric("TicksFailed", MetricUnit.Count, report.failed)
 
 
+def publish_redrive(report: RedriveReport) -> None:
+    """Publish what became of the messages of one invocation, and of the letters."""
+    metrics.add_metric("RedrivesFailed", MetricUnit.Count, len(report.failed_message_ids))
+    _publish_counts("Redrives", "outcome", report.outcomes)
+    _publish_counts("LettersRedriven", "reason", report.letters)
+    details = {"outcomes": dict(report.outcomes), "letters": dict(report.letters), "errors": dict(report.errors)}
+    if report.failed_message_ids:
+        logger.error("redriven in part", extra=details | {"failed_message_ids": report.failed_message_ids})
+    else:
+        logger.info("redriven", extra=details)
+
+
 def publish_answer(status: int, elapsed_ms: float) -> None:
     """Publish one answer of the HTTP API. What was asked is not logged: a condition may hold a customer's name."""
     metrics.add_metric("Requests", MetricUnit.Count, 1)
     metrics.add_metric("RequestTime", MetricUnit.Milliseconds, elapsed_ms)
     metrics.add_metric("Problems", MetricUnit.Count, int(status >= HTTPStatus.BAD_REQUEST))
+
+
+def _publish_counts(name: str, dimension: str, counts: Mapping[Any, int]) -> None:
+    """Publish one metric for each of a few names."""
+    for value, count in counts.items():
+        with single_metric(name, MetricUnit.Count, count, namespace=NAMESPACE) as metric:
+            metric.add_dimension("service", SERVICE)
+            metric.add_dimension(dimension, value)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from time import perf_counter, time
+from time import perf_counter, sleep, time
 from typing import Any
 
 from chalice.app import Request, Response
@@ -10,16 +10,21 @@ from msgspec import Struct
 
 from chalicelib import definitions, telemetry
 from chalicelib.aggregates.metric import Catalog
+from chalicelib.aggregates.windows import DURATION_MS_MAX
 from chalicelib.aws import clients
 from chalicelib.aws.aggregates_table import AggregatesTable
+from chalicelib.aws.dead_letter_objects import DeadLetterObjects
 from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
+from chalicelib.aws.dead_letters_reader import DeadLettersReader
 from chalicelib.aws.events_stream import EventsStream
 from chalicelib.aws.idempotent_effects import IdempotentEffects
 from chalicelib.aws.ids_table import IdsTable
+from chalicelib.aws.redrive_queue import RedriveQueue
 from chalicelib.aws.results_topic import ResultsTopic
 from chalicelib.consumers.counted_ids import CountedIds
 from chalicelib.consumers.handle import HANDLE_TYPE, HandleData
 from chalicelib.consumers.ingest import Ingest
+from chalicelib.consumers.redrive import Redrive
 from chalicelib.consumers.tick import TICK_TYPE, Tick, TickData
 from chalicelib.effects import check_handlers
 from chalicelib.query.endpoints import Query
@@ -33,6 +38,7 @@ HANDLERS = check_handlers(definitions.HANDLERS, CATALOG.event_types)
 
 # Known to the decoder, counted by no metric.
 INTERNAL_TYPES: dict[str, type[Struct]] = {TICK_TYPE: TickData, HANDLE_TYPE: HandleData}
+NEVER_TOO_LATE_MS = DURATION_MS_MAX  # what a handler refused is redriven when somebody has mended the handler
 
 
 @cache
@@ -69,13 +75,14 @@ def effects() -> IdempotentEffects:
 
 def decoder(catalog: Catalog, lateness_ms: int, future_tolerance_ms: int) -> Decoder:
     """Make the decoder of the catalog's event types, and of Highwater's own."""
-    event_types = {
+    declared = {
         name: EventType(
             data_class, catalog.lateness_ms(name, lateness_ms), catalog.measured(name), catalog.dimensions(name)
         )
-        for name, data_class in (catalog.event_types | INTERNAL_TYPES).items()
+        for name, data_class in catalog.event_types.items()
     }
-    return Decoder(event_types, future_tolerance_ms)
+    internal = {name: EventType(data_class, NEVER_TOO_LATE_MS) for name, data_class in INTERNAL_TYPES.items()}
+    return Decoder(declared | internal, future_tolerance_ms)
 
 
 @cache
@@ -117,6 +124,23 @@ def tick(context: Any) -> dict[str, Any]:
 
 
 @cache
+def _redrive() -> Redrive:
+    return Redrive(
+        DeadLetterObjects(clients.s3(), settings().dead_letters_bucket),
+        events_stream(),
+        RedriveQueue(clients.sqs(), settings().redrive_queue_url),
+        pause=lambda pause_ms: sleep(pause_ms / 1000),
+    )
+
+
+def redrive(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """Do what the messages of the redrive queue ask for; the answer is Lambda's partial batch response."""
+    report = _redrive()(event, context.get_remaining_time_in_millis)
+    telemetry.publish_redrive(report)
+    return report.response
+
+
+@cache
 def _query() -> Query:
     return Query(
         CATALOG,
@@ -126,6 +150,7 @@ def _query() -> Query:
         shares=aggregates_table(),
         progress=aggregates_table(),
         shards=events_stream(),
+        letters=DeadLettersReader(clients.s3(), settings().dead_letters_bucket),
         clock_ms=_now_ms,
     )
 
@@ -144,10 +169,20 @@ def answer(ask: Callable[[Query], HttpAnswer]) -> Response:
 
 def windows(metric: str, request: Request, context: Any) -> Response:
     """Answer `/v1/metrics/{metric}/windows`."""
-    given = request.query_params
-    parameters = {name: given.getlist(name) for name in given} if given else {}
     accept = request.headers.get("accept")
-    return answer(lambda query: query.windows(metric, parameters, accept, context.get_remaining_time_in_millis))
+    return answer(
+        lambda query: query.windows(metric, _parameters(request), accept, context.get_remaining_time_in_millis)
+    )
+
+
+def dead_letters(request: Request, context: Any) -> Response:
+    """Answer `/v1/dead-letters`."""
+    return answer(lambda query: query.dead_letters(_parameters(request), context.get_remaining_time_in_millis))
+
+
+def _parameters(request: Request) -> dict[str, list[str]]:
+    given = request.query_params
+    return {name: given.getlist(name) for name in given} if given else {}
 
 
 def stream(context: Any) -> Response:

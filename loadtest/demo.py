@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
+from chalicelib.aws.dead_letters_reader import DeadLettersReader
 from loadtest import cdnow
 from loadtest.cdnow import Purchase, Total
 from loadtest.producer import Encoding, Producer, Receipt
@@ -207,8 +207,8 @@ def run(purchases: Sequence[Purchase], console: Console) -> int:
             receipt = send(purchases, stage, progress)
             wait_until_committed(api, receipt, months, wanted.total.orders, progress)
         seconds = time.monotonic() - started
-        bucket = DeadLettersBucket(aws.client("s3", stage.endpoint_url), f"highwater-{stage.stage}-dead-letters")
-        got = counted(api, Counter(letter.reason for letter in bucket.read_all()), months)
+        reader = DeadLettersReader(aws.client("s3", stage.endpoint_url), f"highwater-{stage.stage}-dead-letters")
+        got = counted(api, Counter(letter.reason for letter in reader.read_all()), months)
         show(console, got)
         console.print(
             f"{receipt.events:,} orders in {receipt.records:,} Kinesis records were sent, counted and readable within "

@@ -110,6 +110,8 @@ def _show_summary(console: Console, stage: LocalStage) -> None:
     for mapping in stage.plan.mappings:
         function = mapping.function.handler
         table.add_row("stream", f"{mapping.stream}, {stage.shards} shards → {function}")
+    for queue in stage.plan.queues:
+        table.add_row("queue", f"{queue.queue} → {queue.function.handler}")
     for schedule in stage.plan.schedules:
         table.add_row("schedule", f"{schedule.function.handler} every {schedule.seconds} s")
     if stage.plan.unserved:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chalice.app import KinesisEventConfig, ScheduledEventConfig
+from chalice.app import KinesisEventConfig, ScheduledEventConfig, SQSEventConfig
 
 from localstage import leash
 from localstage.errors import StageError
@@ -30,6 +30,17 @@ class KinesisTrigger:
     batch_size: int
     batching_window_seconds: int
     starting_position: str
+
+
+@dataclass(frozen=True, slots=True)
+class SqsTrigger:
+    """`@app.on_sqs_message`; concurrency is of invocations, None where nothing limits it."""
+
+    name: str
+    handler: str
+    queue: str
+    batch_size: int
+    concurrency: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,7 @@ class Declarations:
     app_name: str
     api: Api
     kinesis: list[KinesisTrigger]
+    sqs: list[SqsTrigger]
     schedules: list[Schedule]
     unserved: list[str]
 
@@ -87,6 +99,7 @@ def read(project_dir: Path, environment: Mapping[str, str]) -> Declarations:
         app_name=declared["app_name"],
         api=Api(**declared["api"]),
         kinesis=[KinesisTrigger(**trigger) for trigger in declared["kinesis"]],
+        sqs=[SqsTrigger(**trigger) for trigger in declared["sqs"]],
         schedules=[Schedule(**schedule) for schedule in declared["schedules"]],
         unserved=declared["unserved"],
     )
@@ -94,7 +107,7 @@ def read(project_dir: Path, environment: Mapping[str, str]) -> Declarations:
 
 def declared_by(app: Any) -> Declarations:
     """Read the declarations off a Chalice application."""
-    kinesis, schedules, unserved = [], [], []
+    kinesis, sqs, schedules, unserved = [], [], [], []
     for source in app.event_sources:
         if isinstance(source, KinesisEventConfig):
             kinesis.append(
@@ -106,6 +119,11 @@ def declared_by(app: Any) -> Declarations:
                     batching_window_seconds=source.maximum_batching_window_in_seconds,
                     starting_position=source.starting_position,
                 )
+            )
+        elif isinstance(source, SQSEventConfig):
+            queue = str(source.queue or source.queue_arn).rpartition(":")[2]
+            sqs.append(
+                SqsTrigger(source.name, source.handler_string, queue, source.batch_size, source.maximum_concurrency)
             )
         elif isinstance(source, ScheduledEventConfig) and (seconds := _seconds_of_rate(source.schedule_expression)):
             schedules.append(Schedule(source.name, source.handler_string, seconds))
@@ -125,6 +143,7 @@ def declared_by(app: Any) -> Declarations:
             binary_types=list(app.api.binary_types),
         ),
         kinesis=kinesis,
+        sqs=sqs,
         schedules=schedules,
         unserved=unserved,
     )

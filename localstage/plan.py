@@ -14,7 +14,7 @@ from chalice.config import Config
 from chalice.utils import to_cfn_resource_name
 
 from localstage.aws import ACCOUNT_ID, REGION
-from localstage.declarations import Api, Declarations, KinesisTrigger
+from localstage.declarations import Api, Declarations, KinesisTrigger, SqsTrigger
 from localstage.errors import StageError
 from localstage.mapping import FOR_EVER, MappingOptions
 from localstage.runtime import FunctionSpec
@@ -23,6 +23,7 @@ from ops.template import Template, amendment
 CONFIG_PATH = Path(".chalice") / "config.json"
 API_HANDLER = "api_handler"  # Chalice's own name for the function that serves the routes
 API_CONCURRENCY = 4
+QUEUE_CONCURRENCY = 2  # where app.py sets no limit: this machine's processes are few
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,16 @@ class MappingPlan:
     role_arn: str
     options: MappingOptions
     destination_arn: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePlan:
+    """`function` is invoked with what `queue` holds, as often at once as its concurrency allows."""
+
+    function: FunctionSpec
+    queue: str
+    batch_size: int
+    report_batch_item_failures: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,7 @@ class StagePlan:
     api: Api
     api_function: FunctionSpec
     mappings: list[MappingPlan]
+    queues: list[QueuePlan]
     schedules: list[SchedulePlan]
     unserved: list[str]
 
@@ -81,6 +93,7 @@ class Planner:
             api=declarations.api,
             api_function=self._function(app, API_HANDLER, "app.app", API_CONCURRENCY),
             mappings=[self._mapping(app, trigger) for trigger in declarations.kinesis],
+            queues=[self._queue(app, trigger) for trigger in declarations.sqs],
             schedules=[
                 SchedulePlan(self._function(app, schedule.name, schedule.handler, concurrency=1), schedule.seconds)
                 for schedule in declarations.schedules
@@ -110,9 +123,7 @@ class Planner:
         )
 
     def _mapping(self, app: str, trigger: KinesisTrigger) -> MappingPlan:
-        event = to_cfn_resource_name(f"{trigger.name}-kinesis-event-source")
-        events = amendment(self.template, to_cfn_resource_name(trigger.name)).get("Events", {})
-        amended = events.get(event, {}).get("Properties", {})
+        amended = self._amended_event(trigger.name, "kinesis")
         if amended.get("ParallelizationFactor", 1) != 1:
             raise StageError(f"{trigger.name}: a ParallelizationFactor other than 1 breaks the order of a shard")
         options = MappingOptions(
@@ -133,6 +144,23 @@ class Planner:
             options=replace(options, **self.mapping),
             destination_arn=amended.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination"),
         )
+
+    def _queue(self, app: str, trigger: SqsTrigger) -> QueuePlan:
+        amended = self._amended_event(trigger.name, "sqs")
+        concurrency = min(trigger.concurrency or QUEUE_CONCURRENCY, QUEUE_CONCURRENCY)
+        return QueuePlan(
+            function=self._function(app, trigger.name, trigger.handler, concurrency),
+            queue=trigger.queue,
+            batch_size=trigger.batch_size,
+            report_batch_item_failures="ReportBatchItemFailures" in amended.get("FunctionResponseTypes", []),
+        )
+
+    def _amended_event(self, function: str, service: str) -> dict[str, Any]:
+        """The properties by which the template amends the event source that Chalice generates."""
+        events = amendment(self.template, to_cfn_resource_name(function)).get("Events", {})
+        name = to_cfn_resource_name(f"{function}-{service}-event-source")
+        properties: dict[str, Any] = events.get(name, {}).get("Properties", {})
+        return properties
 
     def _config(self, function: str) -> Config:
         config: dict[str, Any] = json.loads((self.project_dir / CONFIG_PATH).read_text())

@@ -19,6 +19,7 @@ from localstage.poller import EventSourceMapping
 from localstage.redelivery import Redelivery
 from localstage.runtime import Function, FunctionSpec
 from localstage.schedule import ScheduleRule
+from localstage.sqs import QueuePoller
 from ops import resources
 from ops.template import intrinsic_values, load, resolved
 
@@ -96,6 +97,10 @@ class LocalStage:
         self.plan: StagePlan = planner.plan(declarations.read(self.project_dir, planner.app_environment()))
         for mapping in self.plan.mappings:
             self._run_mapping(mapping)
+        for queue in self.plan.queues:
+            function = self._function(queue.function)
+            for _ in range(queue.function.concurrency):
+                self._run(QueuePoller(queue, function, self.endpoint_url), function)
         for schedule in self.plan.schedules:
             function = self._function(schedule.function)
             self._run(ScheduleRule(function, schedule.seconds), function)
@@ -144,7 +149,7 @@ class LocalStage:
     def _function(self, spec: FunctionSpec) -> Function:
         return Function(spec, self.state_dir / f"{spec.name}.log")
 
-    def _run(self, thread: EventSourceMapping | ScheduleRule, function: Function) -> None:
+    def _run(self, thread: EventSourceMapping | QueuePoller | ScheduleRule, function: Function) -> None:
         """Start a thread that invokes a function. At the end it invokes no more, the function ends, then the thread."""
         thread.start()
         self._running.callback(thread.join)

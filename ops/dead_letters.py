@@ -5,29 +5,29 @@ Counts by reason, and of each reason the newest error. Payloads are not shown; t
 
 import argparse
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
-from chalicelib.aws.dead_letters_bucket import DeadLetter, DeadLettersBucket
+from chalicelib.aws.dead_letters_reader import DeadLettersReader
+from chalicelib.errors import TransientError
+from ops.survey import Surveyed, by_reason, survey
 
 SHOWN, REFUSED = 0, 2
 
 
-def summary(letters: Iterator[DeadLetter]) -> Table:
+def summary(surveyed: Sequence[Surveyed]) -> Table:
     """Counts by reason, and the newest error of each."""
-    counts: Counter[str] = Counter()
-    newest: dict[str, DeadLetter] = {}
-    for letter in letters:
-        counts[letter.reason] += 1
-        newest[letter.reason] = max(newest.get(letter.reason, letter), letter, key=lambda each: each.arrived_at)
+    counts, newest = by_reason(surveyed)
     table = Table("reason", "dead letters", "newest arrived", "its error")
     for reason, count in counts.most_common():
         table.add_row(reason, f"{count:,}", newest[reason].arrived_at, newest[reason].error)
+    for each in surveyed:
+        if each.fault:
+            table.add_row("unreadable", "?", each.day, f"{each.key}: {each.fault}")
     return table
 
 
@@ -39,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         s3 = boto3.client("s3", endpoint_url=options.endpoint_url)
-        table = summary(DeadLettersBucket(s3, f"highwater-{options.stage}-dead-letters").read_all())
-    except (BotoCoreError, ClientError) as error:
+        reader = DeadLettersReader(s3, f"highwater-{options.stage}-dead-letters")
+        table = summary(survey(reader, reader.list_all()))
+    except (BotoCoreError, ClientError, TransientError) as error:
         sys.stderr.write(f"the dead letters cannot be read: {error}\n")
         return REFUSED
     Console().print(table if table.row_count else "There are no dead letters.")

@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
-from ops.template import Template, load, standalone
+from ops.template import Template, load, references, standalone
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 POLL_SECONDS_FIRST = 0.05  # an emulator is done at once
@@ -100,6 +100,7 @@ def ensure(
         outputs={output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])},
     )
     _ensure_time_to_live(session.client("dynamodb", endpoint_url=endpoint_url), template, there)
+    _ensure_redrive_policies(session.client("sqs", endpoint_url=endpoint_url), template, there)
     return there
 
 
@@ -176,10 +177,24 @@ def _ensure_time_to_live(dynamodb: Any, template: Template, there: StageResource
             dynamodb.update_time_to_live(TableName=table, TimeToLiveSpecification=specification)
 
 
+def _ensure_redrive_policies(sqs: Any, template: Template, there: StageResources) -> None:
+    for logical_id, resource in template["Resources"].items():
+        policy = resource.get("Properties", {}).get("RedrivePolicy")
+        queue = there.physical_ids.get(logical_id)
+        if not policy or not queue:
+            continue
+        if sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["RedrivePolicy"]).get("Attributes"):
+            continue
+        (target,) = references(policy)
+        arn = sqs.get_queue_attributes(QueueUrl=there.physical_ids[target], AttributeNames=["QueueArn"])
+        wanted = {**policy, "deadLetterTargetArn": arn["Attributes"]["QueueArn"]}
+        sqs.set_queue_attributes(QueueUrl=queue, Attributes={"RedrivePolicy": orjson.dumps(wanted).decode()})
+
+
 def _show(console: Console, there: StageResources) -> None:
     table = Table("resource", "type", "name", box=None, header_style="bold")
     for logical_id, physical_id in sorted(there.physical_ids.items()):
-        name = physical_id.rsplit(":", 1)[-1]  # a topic's physical id is its ARN
+        name = re.split("[:/]", physical_id)[-1]  # a topic's physical id is its ARN, a queue's its URL
         table.add_row(logical_id, there.types[logical_id].removeprefix("AWS::"), name)
     console.print(table)
 

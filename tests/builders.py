@@ -1,6 +1,7 @@
 """Makes the inputs of tests: events, payloads, records, Lambda events; each says only what matters to the test."""
 
 import gzip
+import io
 from base64 import b64encode
 
 import orjson
@@ -9,7 +10,10 @@ from aws_kinesis_agg.aggregator import AggRecord
 
 from chalicelib import definitions
 from chalicelib.aggregates.metric import Catalog
+from chalicelib.aggregates.windows import format_instant
+from chalicelib.aws.letter_objects import LetterWriter
 from chalicelib.records.batch import Record
+from chalicelib.records.letter import Letter
 from chalicelib.records.sequence import position
 from chalicelib.wiring import decoder
 from localstage.kinesis import lambda_record
@@ -101,3 +105,27 @@ def create_table(dynamodb, name):
         KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in keys.items()],
         AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
     )
+
+
+def letter(
+    data: bytes, reason="invalid", *, sequence_number="7", sub=None, partition_key="ada", arrived_at_ms=NOON_MS
+) -> Letter:
+    """A dead letter; its error is not looked at by anything."""
+    arrived_at = format_instant(arrived_at_ms)
+    return Letter(reason, "wrong", STREAM, SHARD, sequence_number, sub, partition_key, arrived_at, data)
+
+
+def letters_object(*letters: Letter) -> bytes:
+    """An object of these dead letters."""
+    file = io.BytesIO()
+    writer = LetterWriter(file)
+    for each in letters:
+        writer.write(each)
+    writer.close()
+    return file.getvalue()
+
+
+def undeliverable_object(*payloads: bytes) -> bytes:
+    """What Lambda keeps of records with these payloads when it could not deliver them."""
+    batch = orjson.dumps(lambda_event(payloads)).decode()
+    return orjson.dumps({"version": "1.0", "KinesisBatchInfo": {"batchSize": len(payloads)}, "payload": batch})

@@ -4,14 +4,19 @@ Where they differ from AWS: they never throttle or time out unless a test says s
 MemoryEffects remembers.
 """
 
+import hashlib
+import io
 from collections.abc import Callable
+from contextlib import contextmanager
 from threading import RLock
 
 from chalicelib.aggregates.partial import Partial, PartialKey
-from chalicelib.consumers.ports import Committed, Conflict, Done, Failed, Refused, RunsRead
+from chalicelib.aws.letter_objects import LetterWriter, letters_in
+from chalicelib.consumers.ports import Committed, Conflict, Done, Failed, Refused, RunsRead, StoredLetters
 from chalicelib.effects import explain_refusal, result_message
 from chalicelib.errors import TransientError
 from chalicelib.identity.run import decode_run, encode_run, look_back
+from chalicelib.records.letter import REDRIVEN
 from chalicelib.records.shard import Shard
 
 
@@ -175,3 +180,108 @@ class MemoryEffects:
         with self.lock:
             if self.records[effect.identity][0] == "in progress":
                 del self.records[effect.identity]
+
+
+class MemoryLetterObjects:
+    """The objects that hold dead letters, by key, as the bytes that S3 would hold.
+
+    `on_call(name, is_done)` runs before each call and, once it has taken effect, after it; what it raises is raised.
+    """
+
+    def __init__(self):
+        self.objects: dict[str, bytes] = {}
+        self.on_call: Callable = lambda name, is_done: None
+
+    def read_letters(self, key, version=None):
+        with self._call("read"):
+            data = self.objects.get(key)
+            if version is not None and (data is None or _version(data) != version):
+                raise TransientError("PreconditionFailed")
+            return None if data is None else StoredLetters(_version(data), letters_in(io.BytesIO(data)))
+
+    def read_accepted(self, key):
+        return self.read_letters(REDRIVEN + key)
+
+    @contextmanager
+    def accepting(self, key):
+        yield _MemoryAccepted(self, REDRIVEN + key)
+
+    def append(self, key, member):
+        with self._call("save"):
+            self.objects[key] = self.objects.get(key, b"") + member
+
+    def move(self, key, version):
+        with self._call("copy"):
+            self._check(key, version)
+            self.objects[REDRIVEN + key] = self.objects[key]
+        self.remove(key, version)
+
+    def remove(self, key, version):
+        with self._call("remove"):
+            self._check(key, version)
+            del self.objects[key]
+
+    def list_keys(self, prefix, after=None):
+        with self._call("list"):
+            keys = sorted(key for key in self.objects if key.startswith(prefix) and (after is None or key > after))
+        yield from batched_lists(keys, 2)
+
+    def _check(self, key, version):
+        if key not in self.objects or _version(self.objects[key]) != version:
+            raise TransientError("PreconditionFailed")
+
+    @contextmanager
+    def _call(self, name):
+        self.on_call(name, is_done=False)
+        yield
+        self.on_call(name, is_done=True)
+
+
+class _MemoryAccepted:
+    def __init__(self, objects, key):
+        self._objects, self._key = objects, key
+        self._file = io.BytesIO()
+        self._writer = LetterWriter(self._file)
+
+    def add(self, letter):
+        self._writer.write(letter)
+
+    def save(self):
+        self._writer.close()
+        if self._writer.count:
+            self._objects.append(self._key, self._file.getvalue())
+
+
+class MemoryStream:
+    """A stream that keeps what it takes. `refuse(records)` gives the places that it does not take, or raises."""
+
+    def __init__(self):
+        self.records = []
+        self.refuse: Callable = lambda records: ()
+
+    def put_records(self, records, timeout_ms):
+        if not timeout_ms:
+            raise TransientError("out of time")
+        refused = set(self.refuse(records))
+        self.records += [record for place, record in enumerate(records) if place not in refused]
+        return sorted(refused)
+
+
+class MemoryQueue:
+    """A queue that keeps the bodies of what it is sent."""
+
+    def __init__(self):
+        self.bodies = []
+
+    def send_messages(self, bodies, timeout_ms):
+        if not timeout_ms:
+            raise TransientError("out of time")
+        self.bodies += bodies
+
+
+def batched_lists(items, size):
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _version(data):
+    return hashlib.md5(data).hexdigest()  # noqa: S324  as S3 does

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 from chalicelib.aws.concurrent import call_in_time
 from chalicelib.aws.failures import transient_errors
 from chalicelib.consumers.ports import StreamRecord
+from chalicelib.consumers.put_requests import in_requests
 from chalicelib.records.shard import Shard
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
-    from mypy_boto3_kinesis.type_defs import ShardTypeDef
+    from mypy_boto3_kinesis.type_defs import PutRecordsRequestEntryTypeDef, ShardTypeDef
 
-RECORDS_A_REQUEST = 500  # PutRecords' own limit
 SHARDS_A_PAGE = 10_000  # Kinesis' own limit; it answers 1 000 unasked
 
 
 class EventsStream:
-    """The ShardLister of the queries and the TickStream of tick, on Kinesis."""
+    """The ShardLister of the queries, the TickStream of tick and the RecordStream of redrive, on Kinesis."""
 
     def __init__(self, client: "KinesisClient", name: str) -> None:
         self._client = client
@@ -42,30 +42,22 @@ class EventsStream:
             for shard in shards
         ]
 
-    def put_records(self, records: Sequence[StreamRecord], timeout_ms: int) -> int:
-        """Put these records, 500 a request. Returns: how many of them the stream did not take.
+    def put_records(self, records: Sequence[StreamRecord], timeout_ms: int) -> list[int]:
+        """Put these records. Returns: the places of those that the stream did not take.
 
         Raises: TransientError when Kinesis did not answer in time.
         """
         with transient_errors():
             return call_in_time(bind(self._put_all, records), timeout_ms)
 
-    def _put_all(self, records: Sequence[StreamRecord]) -> int:
-        failed = 0
-        for start in range(0, len(records), RECORDS_A_REQUEST):
-            answer = self._client.put_records(
-                StreamName=self._name,
-                Records=[
-                    {
-                        "PartitionKey": record.partition_key,
-                        "ExplicitHashKey": record.explicit_hash_key,
-                        "Data": record.data,
-                    }
-                    for record in records[start : start + RECORDS_A_REQUEST]
-                ],
-            )
-            failed += answer.get("FailedRecordCount", 0)
-        return failed
+    def _put_all(self, records: Sequence[StreamRecord]) -> list[int]:
+        refused = []
+        for request in in_requests(enumerate(records), lambda placed: placed[1].payload_bytes):
+            answer = self._client.put_records(StreamName=self._name, Records=[_entry(record) for _, record in request])
+            if answer.get("FailedRecordCount"):
+                answers = zip(request, answer["Records"], strict=True)
+                refused += [place for (place, _), each in answers if "ErrorCode" in each]
+        return refused
 
     def _list_all(self) -> "list[ShardTypeDef]":
         # Not by boto3's paginator: it names the stream beside the token of the next page, which Kinesis refuses.
@@ -75,3 +67,10 @@ class EventsStream:
             page = self._client.list_shards(NextToken=token, MaxResults=SHARDS_A_PAGE)
             shards += page["Shards"]
         return shards
+
+
+def _entry(record: StreamRecord) -> "PutRecordsRequestEntryTypeDef":
+    entry: PutRecordsRequestEntryTypeDef = {"PartitionKey": record.partition_key, "Data": record.data}
+    if record.explicit_hash_key is not None:
+        entry["ExplicitHashKey"] = record.explicit_hash_key
+    return entry

@@ -44,6 +44,18 @@ def transient_errors() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def any_failure_as_transient() -> Iterator[None]:
+    """Turn any failure of a call into a TransientError, for a caller whose attempts are counted by somebody else.
+
+    Raises: TransientError, with the error's name only.
+    """
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise TransientError(name_of(error)) from error
+
+
 def name_of(error: Exception) -> str:
     """An error's name: the service's code for it, what a TransientError says, or else its class."""
     if isinstance(error, ClientError):

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from chalicelib.aggregates.windows import format_instant
 from chalicelib.effects import Effect, Handler, explain_refusal
 from chalicelib.records.cloudevents import CloudEvent, shorten
 from chalicelib.records.compression import expand, is_compressed
@@ -144,11 +143,12 @@ class _Envelope(Struct):
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 
-def to_be_handled(event: bytes, event_id: str, now_ms: int) -> bytes:
+def to_be_handled(event: bytes, event_id: str, time: str) -> bytes:
     """Wrap an event that was counted and not handled, so that its handlers run when it is put on the stream.
 
     Shapes: event is its exact bytes, one JSON object, plain or compressed; of one that is wrapped already, the event
-            inside is wrapped anew. event_id names this attempt: the stream drops a repeat of an id that it has seen.
+            inside is wrapped anew. event_id and time, RFC 3339, are of whatever tells that it was not handled, so that
+            the same attempt has the same bytes: then a repeat of it is dropped like any other.
     Raises: ValueError when the bytes are no JSON object.
     """
     text = expand(event) if is_compressed(event) else event
@@ -160,7 +160,7 @@ def to_be_handled(event: bytes, event_id: str, now_ms: int) -> bytes:
             "id": event_id,
             "source": HANDLE_SOURCE,
             "type": HANDLE_TYPE,
-            "time": format_instant(now_ms),
+            "time": time,
             "data": HandleData(msgspec.Raw(inner)),
         }
     )

@@ -1,6 +1,7 @@
 """What the consumers need of the world, as protocols: `aws/` fulfils them on AWS, tests with fakes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from msgspec import Struct
@@ -9,6 +10,7 @@ from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.effects import Effect
 from chalicelib.identity.run import IdRun
 from chalicelib.records.batch import Record
+from chalicelib.records.letter import Letter
 from chalicelib.records.rejection import Rejected
 from chalicelib.records.shard import Shard
 
@@ -56,11 +58,16 @@ EffectOutcome = Done | Refused | Failed
 
 
 class StreamRecord(Struct, frozen=True):
-    """A record to put: its explicit hash key, decimal text, says on which shard."""
+    """A record to put. Its explicit hash key, decimal text, says on which shard; None: its partition key does."""
 
     partition_key: str
-    explicit_hash_key: str
+    explicit_hash_key: str | None
     data: bytes
+
+    @property
+    def payload_bytes(self) -> int:
+        """What the stream's limits count: data and partition key."""
+        return len(self.data) + len(self.partition_key.encode())
 
 
 class PartialStore(Protocol):
@@ -150,11 +157,73 @@ class ShardLister(Protocol):
         """
 
 
-class TickStream(ShardLister, Protocol):
-    """The events stream, for whoever puts a record on each of its shards."""
+class RecordStream(Protocol):
+    """The events stream, for whoever puts records on it."""
 
-    def put_records(self, records: Sequence[StreamRecord], timeout_ms: int) -> int:
-        """Put these records. Returns: how many of them the stream did not take.
+    def put_records(self, records: Sequence[StreamRecord], timeout_ms: int) -> Sequence[int]:
+        """Put these records. Returns: the places of those that the stream did not take.
 
         Raises: TransientError when the stream did not answer in time.
+        """
+
+
+class TickStream(ShardLister, RecordStream, Protocol):
+    """The events stream, for whoever puts a record on each of its shards."""
+
+
+class StoredLetters(Struct, frozen=True):
+    """What an object held when it was opened: `version` is another as soon as it holds anything else.
+
+    Shapes: letters are read as they are asked for; that raises LettersError or TransientError.
+    """
+
+    version: str
+    letters: Iterator[Letter]
+
+
+class AcceptedLetters(Protocol):
+    """Collects letters that the stream has accepted, until they are saved."""
+
+    def add(self, letter: Letter) -> None:
+        """Collect one."""
+
+    def save(self) -> None:
+        """Keep those collected beside what was kept of their object before, whoever else does so at the same time.
+
+        Raises: TransientError when that failed; they may be kept, or not.
+        """
+
+
+class LetterObjects(Protocol):
+    """The objects that hold dead letters, and what of each was accepted before. All of it may raise TransientError."""
+
+    def read_letters(self, key: str, version: str | None = None) -> StoredLetters | None:
+        """Open an object; None when there is none.
+
+        Raises: TransientError too when it is not of this version any more.
+        """
+
+    def read_accepted(self, key: str) -> StoredLetters | None:
+        """Open what was accepted of this object before; None when nothing was."""
+
+    def accepting(self, key: str) -> AbstractContextManager[AcceptedLetters]:
+        """Collect what is accepted of this object; what is not saved is forgotten."""
+
+    def move(self, key: str, version: str) -> None:
+        """Keep the whole object as accepted, and remove it; only if it still is of this version."""
+
+    def remove(self, key: str, version: str) -> None:
+        """Remove an object of which everything has been kept as accepted; only if it still is of this version."""
+
+    def list_keys(self, prefix: str, after: str | None) -> Iterator[Sequence[str]]:
+        """List the keys under a prefix, beyond this one, in order; some at a time."""
+
+
+class MessageQueue(Protocol):
+    """The queue that redrive's own messages come from."""
+
+    def send_messages(self, bodies: Sequence[str], timeout_ms: int) -> None:
+        """Send these messages.
+
+        Raises: TransientError when not all could be sent in time; some may have been.
         """

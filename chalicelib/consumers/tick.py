@@ -41,7 +41,7 @@ class Tick:
         """
         shards = self._stream.list_shards(_time_left(remaining_ms))
         ticks = [tick_on(shard, now_ms) for shard in shards if shard.is_open]
-        return TickReport(len(ticks), self._stream.put_records(ticks, _time_left(remaining_ms)))
+        return TickReport(len(ticks), len(self._stream.put_records(ticks, _time_left(remaining_ms))))
 
 
 def tick_on(shard: Shard, now_ms: int) -> StreamRecord:

@@ -6,22 +6,26 @@ never claims to be more complete than it is.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial as bind
 from urllib.parse import urlencode
 
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.query.answer import Merger, page_of
 from chalicelib.query.completeness import complete_until
+from chalicelib.query.dead_letters import describe_dead_letters, parse_dead_letters_request, summarize
 from chalicelib.query.describe import describe_metric, describe_stream, instant_or_null
 from chalicelib.query.errors import ParameterError, UnknownMetricError, quoted
 from chalicelib.query.formats import Answer, Statistics
 from chalicelib.query.http import HttpAnswer, json_answer, negotiate
 from chalicelib.query.plan import plan_read
-from chalicelib.query.ports import ProgressReader, ShardLister, ShardProgress, ShareReader
+from chalicelib.query.ports import LettersReader, ProgressReader, ShardLister, ShardProgress, ShareReader
 from chalicelib.query.request import parse_request
 from chalicelib.records.shard import Shard
 
 READ_MS_MAX = 24_000  # API Gateway gives up on an integration after 29 s, whatever the function's own time-out is
 RESERVE_MS = 3_000  # kept back of the invocation's time to order the rows and to write them
+OBJECTS_LISTED_MAX = 10_000  # of one day: ten requests
+OBJECTS_READ_MAX = 500
 BODY_BYTES_MAX = 6_000_000  # as JSON text, escapes and all: Lambda answers with at most 6 MB, headers included
 
 
@@ -38,6 +42,7 @@ class Query:
         shares: ShareReader,
         progress: ProgressReader,
         shards: ShardLister,
+        letters: LettersReader,
         clock_ms: Callable[[], int],
     ) -> None:
         self._catalog = catalog
@@ -47,6 +52,7 @@ class Query:
         self._shares = shares
         self._progress = progress
         self._shards = shards
+        self._letters = letters
         self._clock_ms = clock_ms
 
     def health(self) -> HttpAnswer:
@@ -95,6 +101,19 @@ class Query:
         if len(json.dumps(body)) > BODY_BYTES_MAX:
             raise ParameterError("limit", f"these {len(page.rows)} rows are over {BODY_BYTES_MAX} bytes; ask for fewer")
         return HttpAnswer(200, {"Content-Type": form.content_type, **_headers(answer, parameters)}, body)
+
+    def dead_letters(self, parameters: Mapping[str, Sequence[str]], remaining_ms: Callable[[], int]) -> HttpAnswer:
+        """What could not be counted, by reason and day, with examples.
+
+        Raises: ParameterError naming the parameter at fault; TransientError when nothing could be listed in time.
+        """
+        began_ms = self._clock_ms()
+        request = parse_dead_letters_request(parameters, began_ms)
+        time_left_ms = bind(self._time_left_ms, began_ms, remaining_ms)
+        listed = self._letters.list_objects(request.start_day, request.end_day, time_left_ms(), OBJECTS_LISTED_MAX)
+        newest = listed.objects[:OBJECTS_READ_MAX]
+        summaries = self._letters.read_objects(newest, bind(summarize, request), time_left_ms)
+        return json_answer(describe_dead_letters(request, listed, summaries))
 
     def _read_standing(
         self, began_ms: int, remaining_ms: Callable[[], int]

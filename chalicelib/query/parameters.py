@@ -8,9 +8,13 @@ from typing import Any
 
 from msgspec import Struct
 
+from chalicelib.records.letter import REASONS
+
 ROWS_DEFAULT = 1_000
 ROWS_MAX = 10_000
 ALL = "all"  # the step that is the whole range
+EXAMPLES_DEFAULT = 20
+EXAMPLES_MAX = 100
 
 
 class Parameter(Struct, frozen=True):
@@ -24,6 +28,7 @@ class Parameter(Struct, frozen=True):
 
 
 INSTANT = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
+DAY = {"type": "string", "format": "date"}
 NAMES = {"type": "string", "pattern": "^[^,]+(,[^,]+)*$"}
 
 WINDOWS_PARAMETERS = (
@@ -91,5 +96,28 @@ WINDOWS_PARAMETERS = (
         "The format of the answer; it goes before the Accept header.",
         {"type": "string", "enum": ["json", "csv", "ndjson"], "default": "json"},
         "csv",
+    ),
+)
+
+DEAD_LETTERS_PARAMETERS = (
+    Parameter(
+        "start",
+        "The first day of the range, in UTC: on which the stream accepted the record or, of one that could not be "
+        "delivered, on which Lambda gave it up. Seven days before `end` if absent.",
+        DAY,
+        "2026-11-17",
+    ),
+    Parameter("end", "The day before which the range ends, itself not in it. Tomorrow if absent.", DAY, "2026-11-24"),
+    Parameter(
+        "reason",
+        "Only the dead letters with this reason.",
+        {"type": "string", "enum": list(REASONS)},
+        "too late",
+    ),
+    Parameter(
+        "limit",
+        f"The most examples to give, {EXAMPLES_DEFAULT} if absent.",
+        {"type": "integer", "minimum": 1, "maximum": EXAMPLES_MAX, "default": EXAMPLES_DEFAULT},
+        "5",
     ),
 )

@@ -25,7 +25,7 @@ from chalicelib.aggregates.windows import (
 )
 from chalicelib.query.cursor import Cursor, Position, decode_cursor, position_of
 from chalicelib.query.errors import ParameterError, quoted
-from chalicelib.query.parameters import ALL, ROWS_DEFAULT, ROWS_MAX, WINDOWS_PARAMETERS
+from chalicelib.query.parameters import ALL, ROWS_DEFAULT, ROWS_MAX, WINDOWS_PARAMETERS, Parameter
 
 DAY_MS = UNIT_MS["d"]
 RANGE_DEFAULT_MS = UNIT_MS["h"]
@@ -97,7 +97,7 @@ def parse_request(metric: Metric, given: Mapping[str, Sequence[str]], now_ms: in
     Shapes: given holds each parameter's values, decoded from the URL.
     Raises: ParameterError naming the first parameter that cannot be honoured, and why.
     """
-    _check_declared(given)
+    check_declared(given, PARAMETERS)
     texts = {name: values[0] for name, values in given.items() if values}
     cursor = decode_cursor(texts["cursor"]) if "cursor" in texts else None
     start_ms, end_ms = _range(metric, texts, cursor, now_ms)
@@ -112,16 +112,20 @@ def parse_request(metric: Metric, given: Mapping[str, Sequence[str]], now_ms: in
         where=_where(metric, given.get("where", ())),
         measures=measures,
         order_by=_order_by(texts.get("order_by"), (WINDOW_START, *group_by), measures),
-        limit=_limit(texts.get("limit")),
+        limit=parse_limit(texts.get("limit"), ROWS_DEFAULT, ROWS_MAX),
     )
     return msgspec.structs.replace(request, after=_position(request, cursor)) if cursor else request
 
 
-def _check_declared(given: Mapping[str, Sequence[str]]) -> None:
+def check_declared(given: Mapping[str, Sequence[str]], declared: Mapping[str, Parameter]) -> None:
+    """Refuse what is not declared, given too often, or no text.
+
+    Raises: ParameterError.
+    """
     for name, values in given.items():
-        if name not in PARAMETERS:
-            raise ParameterError(name, f"there is no such parameter; there are {', '.join(PARAMETERS)}")
-        if len(values) > 1 and not PARAMETERS[name].is_repeatable:
+        if name not in declared:
+            raise ParameterError(name, f"there is no such parameter; there are {', '.join(declared)}")
+        if len(values) > 1 and not declared[name].is_repeatable:
             raise ParameterError(name, f"it is given {len(values)} times; it takes one value")
         if not all(map(_is_unicode, values)):
             raise ParameterError(name, "it is not well-formed Unicode")
@@ -236,10 +240,14 @@ def _order_by(text: str | None, identity: Sequence[str], measures: Sequence[str]
     return tuple(Order(name.removeprefix("-"), name.startswith("-")) for name in (*asked, *ties))
 
 
-def _limit(text: str | None) -> int:
-    limit = ROWS_DEFAULT if text is None else int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
-    if not 1 <= limit <= ROWS_MAX:
-        raise ParameterError("limit", f"it is no whole number from 1 to {ROWS_MAX}")
+def parse_limit(text: str | None, default: int, maximum: int) -> int:
+    """Read the `limit`; of an absent one, the default.
+
+    Raises: ParameterError when it is no whole number from 1 to the maximum.
+    """
+    limit = default if text is None else int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
+    if not 1 <= limit <= maximum:
+        raise ParameterError("limit", f"it is no whole number from 1 to {maximum}")
     return limit
 
 

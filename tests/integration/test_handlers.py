@@ -18,7 +18,18 @@ from chalicelib import telemetry, wiring
 from chalicelib.aws import clients
 from chalicelib.consumers.handle import Handling
 from chalicelib.consumers.ports import Done
-from tests.builders import DAY_MS, SHARD, aggregated, create_table, json_line, lambda_event, order, record
+from tests.builders import (
+    DAY_MS,
+    SHARD,
+    aggregated,
+    create_table,
+    json_line,
+    lambda_event,
+    letter,
+    letters_object,
+    order,
+    record,
+)
 
 STREAM = "highwater-test-events"
 PROJECT = Path(app.__file__).parent
@@ -53,6 +64,8 @@ def forget():
     """Make the next call a cold start."""
     for made_once in (
         wiring._ingest,
+        wiring._query,
+        wiring._redrive,
         wiring.aggregates_table,
         wiring.counted_ids,
         wiring.events_stream,
@@ -62,6 +75,7 @@ def forget():
         clients.s3,
         clients.kinesis,
         clients.sns,
+        clients.sqs,
         clients._session,
     ):
         made_once.cache_clear()
@@ -136,6 +150,23 @@ def test_a_tick_reaches_every_shard_and_moves_its_progress(stage, output):
     assert len(wiring.aggregates_table().read_progress(STREAM, 30_000)) == 3
     ticks = [line for line in output() if "Ticks" in line]
     assert [(line["Ticks"], line["TicksFailed"]) for line in ticks] == [([3], [0])]
+
+
+def test_dead_letters_go_back_on_the_stream_and_a_message_that_fails_is_named_without_any_payload(stage, output):
+    s3, key = boto3.client("s3"), f"dead-letters/{STREAM}/2026-11-24/{SHARD}/7.jsonl.gz"
+    s3.put_object(Bucket="highwater-test-dead-letters", Key=key, Body=letters_object(letter(SECRET.encode())))
+    bodies = [orjson.dumps({"key": key}).decode(), SECRET]
+    event = {"Records": [{"messageId": str(number), "body": body} for number, body in enumerate(bodies)]}
+    assert app.redrive(event, Context()) == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    listed = s3.list_objects_v2(Bucket="highwater-test-dead-letters")["Contents"]
+    assert [each["Key"] for each in listed] == [f"redriven/{key}"]
+
+    lines = output()
+    assert SECRET not in str(lines)
+    (log,) = [line for line in lines if line.get("message") == "redriven in part"]
+    assert (log["outcomes"], log["letters"]) == ({"redriven": 1, "bad message": 1}, {"invalid": 1})
+    by_outcome = {line["outcome"]: line["Redrives"] for line in lines if "outcome" in line}
+    assert by_outcome == {"redriven": [1.0], "bad message": [1.0]}
 
 
 def test_the_handlers_run_as_they_are_wired_and_a_batch_without_effects_pays_nothing_for_them(stage, monkeypatch):

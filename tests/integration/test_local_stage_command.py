@@ -117,6 +117,7 @@ def test_the_summary_says_where_everything_is() -> None:
         assert f"http://127.0.0.1:{api_port}" in summary
         assert f"export AWS_ENDPOINT_URL=http://127.0.0.1:{aws_port}" in summary
         assert "highwater-local-events" in summary
+        assert "highwater-local-redrive → app.redrive" in summary
 
 
 @pytest.mark.parametrize("option", ["--aws-port", "--api-port"])

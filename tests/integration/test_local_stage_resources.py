@@ -1,5 +1,6 @@
 """A stage's resources on the emulated AWS, where a stack can be made to fail."""
 
+import json
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def test_the_command_shows_what_is_there(
         monkeypatch.setenv(name, value)
     assert main(["--stage", "shown", "--shards", "1"]) == 0
     shown = capsys.readouterr().out
-    for name in ("events", "aggregates", "orders", "results", "dead-letters"):
+    for name in ("events", "aggregates", "orders", "results", "dead-letters", "redrive-failed"):
         assert f"highwater-shown-{name}" in shown
 
 
@@ -45,6 +46,17 @@ def test_a_time_to_live_that_the_emulator_forgets_is_set(endpoint_url: str) -> N
     make(endpoint_url, "ttl")
     described = client("dynamodb", endpoint_url).describe_time_to_live(TableName="highwater-ttl-aggregates")
     assert described["TimeToLiveDescription"]["TimeToLiveStatus"] == "ENABLED"
+
+
+def test_a_redrive_policy_that_the_emulator_forgets_is_set(endpoint_url: str) -> None:
+    make(endpoint_url, "queues")
+    sqs = client("sqs", endpoint_url)
+    url = sqs.get_queue_url(QueueName="highwater-queues-redrive")["QueueUrl"]
+    policy = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])["Attributes"]["RedrivePolicy"]
+    assert json.loads(policy) == {
+        "deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:highwater-queues-redrive-failed",
+        "maxReceiveCount": 5,
+    }
 
 
 def test_a_stack_that_failed_half_way_says_why_and_is_made_when_the_reason_is_gone(endpoint_url: str) -> None:

@@ -82,6 +82,7 @@ def ask(table, stream, metric="totals", *, remaining_ms=60_000, catalog=CATALOG,
         shares=table,
         progress=table,
         shards=stream,
+        letters=None,
         clock_ms=lambda: NOW_MS,
     )
     given = {name: value if isinstance(value, list) else [value] for name, value in parameters.items()}

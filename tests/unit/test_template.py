@@ -67,6 +67,7 @@ def test_handlers_are_attributes_of_app(resources):
     functions = {name: r for name, r in resources.items() if r["Type"] == "AWS::Serverless::Function"}
     assert functions["Ingest"]["Properties"]["Handler"] == "app.ingest"
     assert functions["Tick"]["Properties"]["Handler"] == "app.tick"
+    assert functions["Redrive"]["Properties"]["Handler"] == "app.redrive"
     assert functions["APIHandler"]["Properties"]["Handler"] == "app.app"
 
 
@@ -77,3 +78,24 @@ def test_tables_keep_and_expire_what_they_should(resources):
     assert [key["AttributeName"] for key in table["KeySchema"]] == ["pk", "sk"]
     for name in ("AggregatesTable", "OrdersTable", "DeadLettersBucket"):
         assert resources[name]["DeletionPolicy"] == "Retain"
+
+
+def test_the_redrive_queue_outlasts_its_function_and_keeps_what_fails(resources):
+    queue, failed = (resources[name]["Properties"] for name in ("RedriveQueue", "RedriveFailedQueue"))
+    assert queue["VisibilityTimeout"] >= 6 * resources["Redrive"]["Properties"]["Timeout"]
+    assert queue["RedrivePolicy"] == {
+        "deadLetterTargetArn": {"Fn::GetAtt": ["RedriveFailedQueue", "Arn"]},
+        "maxReceiveCount": 5,
+    }
+    assert failed["MessageRetentionPeriod"] == 14 * 86_400
+    assert [each["SqsManagedSseEnabled"] for each in (queue, failed)] == [True, True]
+
+
+def test_redrive_is_told_its_queue_and_reports_the_messages_that_failed(resources):
+    redrive = resources["Redrive"]["Properties"]
+    assert redrive["Environment"]["Variables"]["REDRIVE_QUEUE_URL"] == {"Ref": "RedriveQueue"}
+    (mapping,) = redrive["Events"].values()
+    assert mapping["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["Properties"]["Queue"] == {"Fn::Sub": "${RedriveQueue.Arn}"}, "so that it is made after it"
+    assert mapping["Properties"]["ScalingConfig"] == {"MaximumConcurrency": 2}, "it shares the stream with producers"
+    assert "STAGE" in redrive["Environment"]["Variables"], "the amendment adds to what the config sets"

@@ -2,8 +2,9 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from chalicelib.aws.events_stream import RECORDS_A_REQUEST, SHARDS_A_PAGE, EventsStream
+from chalicelib.aws.events_stream import SHARDS_A_PAGE, EventsStream
 from chalicelib.consumers.ports import StreamRecord
+from chalicelib.consumers.put_requests import RECORDS_A_REQUEST
 from chalicelib.errors import TransientError
 from chalicelib.records.shard import Shard
 
@@ -50,11 +51,19 @@ def test_out_of_time_nothing_is_asked(kinesis):
         EventsStream(kinesis[0], "events").list_shards(0)
 
 
-def test_records_are_put_500_at_once_and_those_refused_are_counted(kinesis):
+def test_records_are_put_500_at_once_and_those_refused_are_named(kinesis):
     client, stub = kinesis
     records = [StreamRecord("tick", str(number), b"{}") for number in range(RECORDS_A_REQUEST + 1)]
     wire = [{"PartitionKey": "tick", "ExplicitHashKey": each.explicit_hash_key, "Data": b"{}"} for each in records]
-    for request, failed in ((wire[:RECORDS_A_REQUEST], 2), (wire[RECORDS_A_REQUEST:], 1)):
-        answer = {"FailedRecordCount": failed, "Records": [{"ErrorCode": "InternalFailure"}]}
+    for request, refused in ((wire[:RECORDS_A_REQUEST], {0, 7}), (wire[RECORDS_A_REQUEST:], {0})):
+        answers = [{"ErrorCode": "InternalFailure"} if place in refused else {} for place in range(len(request))]
+        answer = {"FailedRecordCount": len(refused), "Records": answers}
         stub.add_response("put_records", answer, {"StreamName": "events", "Records": request})
-    assert EventsStream(client, "events").put_records(records, 10_000) == 3
+    assert EventsStream(client, "events").put_records(records, 10_000) == [0, 7, RECORDS_A_REQUEST]
+
+
+def test_a_record_without_a_hash_key_goes_where_its_partition_key_leads(kinesis):
+    client, stub = kinesis
+    request = {"StreamName": "events", "Records": [{"PartitionKey": "ada", "Data": b"{}"}]}
+    stub.add_response("put_records", {"Records": [{}]}, request)
+    assert EventsStream(client, "events").put_records([StreamRecord("ada", None, b"{}")], 10_000) == []

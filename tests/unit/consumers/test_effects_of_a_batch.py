@@ -5,9 +5,10 @@ from chalicelib.consumers.handle import to_be_handled
 from chalicelib.effects import RefusedError, handles
 from chalicelib.errors import TransientError
 from chalicelib.records.rejection import Reason
-from tests.builders import NOON_MS, aggregated, json_line, order
+from tests.builders import aggregated, json_line, order
 from tests.unit.consumers.ingest_world import World, events, orders, plenty, total
 
+NOON = "2026-11-24T12:00:00Z"
 small, large = orders(1, 2, amount=12), json_line(order(3, amount=5_000))
 
 
@@ -63,12 +64,12 @@ def test_poison_of_a_handler_is_a_dead_letter_that_can_be_handled_later_and_is_n
     assert (piece.data, piece.sub_sequence_number, piece.refusal.error) == (large, 1, "no such customer")
     assert total(world) == 2
 
-    redriven = to_be_handled(piece.data, "attempt-1", NOON_MS)
+    redriven = to_be_handled(piece.data, "attempt-1", NOON)
     report = world.container()(events(redriven, first=2), plenty)
     assert report.dead_letters == {Reason.NOT_HANDLED: 1}
     moods.mood = None
     again = to_be_handled(
-        world.dead_letters.objects["highwater-test-events", "shardId-000000000000", "2"][0].data, "attempt-2", NOON_MS
+        world.dead_letters.objects["highwater-test-events", "shardId-000000000000", "2"][0].data, "attempt-2", NOON
     )
     assert world.container()(events(again, again, first=3), plenty).effects == 1
     assert (moods.handled, total(world)) == (["event-3"], 2)

@@ -12,7 +12,9 @@ from chalicelib.consumers.handle import HANDLE_TYPE, Due, Handling, Unhandled, t
 from chalicelib.definitions import OrderPlaced
 from chalicelib.effects import Effect, handles
 from chalicelib.records.rejection import Reason
-from tests.builders import CATALOG, DAY_MS, NOON_MS, json_line, json_lines, make_decoder, order, record
+from tests.builders import CATALOG, NOON_MS, json_line, json_lines, make_decoder, order, record
+
+NOON, LATER = "2026-11-24T12:00:00Z", "2026-11-25T12:00:00Z"
 
 
 class Noted(Struct, frozen=True):
@@ -47,8 +49,8 @@ def effects_of(handlers, *payloads, decoder=DECODER):
     return handling.effects_of(decoded, [place for place, each in enumerate(decoded) if handling.wants(each)])
 
 
-def wrapped(event, event_id="redriven-1", now_ms=NOON_MS):
-    return to_be_handled(json_line(event), event_id, now_ms)
+def wrapped(event, event_id="redriven-1", time=NOON):
+    return to_be_handled(json_line(event), event_id, time)
 
 
 def places(plan):
@@ -140,21 +142,21 @@ def test_a_wrapper_without_an_event_is_no_event():
 
 def test_the_event_inside_is_kept_byte_by_byte():
     exact = b'{"amount": 1.10000000000000000000, "x":  [1e2]}'
-    event = to_be_handled(exact, "redriven-1", NOON_MS)
+    event = to_be_handled(exact, "redriven-1", NOON)
     assert exact in event
     read = orjson.loads(event)
     assert (read["id"], read["source"], read["type"]) == ("redriven-1", "/highwater/redrive", HANDLE_TYPE)
-    assert read["time"] == "2026-11-24T12:00:00Z"
+    assert read["time"] == NOON
 
 
 def test_wrapping_never_nests():
     once = wrapped(order(), "first")
-    twice = to_be_handled(once, "second", NOON_MS + DAY_MS)
-    assert twice == wrapped(order(), "second", NOON_MS + DAY_MS)
+    twice = to_be_handled(once, "second", LATER)
+    assert twice == wrapped(order(), "second", LATER)
 
 
 def test_what_came_compressed_is_wrapped_expanded():
-    assert to_be_handled(gzip.compress(json_line(order())), "redriven-1", NOON_MS) == wrapped(order())
+    assert to_be_handled(gzip.compress(json_line(order())), "redriven-1", NOON) == wrapped(order())
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,7 @@ def test_what_came_compressed_is_wrapped_expanded():
 )
 def test_what_is_no_event_cannot_be_wrapped(event, error):
     with pytest.raises(ValueError, match=error):
-        to_be_handled(event, "redriven-1", NOON_MS)
+        to_be_handled(event, "redriven-1", NOON)
 
 
 amounts = st.lists(st.lists(st.sampled_from([None, 7, 9, 10, 11]), max_size=4), max_size=5)

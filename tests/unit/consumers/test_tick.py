@@ -13,7 +13,7 @@ SHARDS = [
 
 
 class Stream:
-    def __init__(self, refuses=0):
+    def __init__(self, refuses=()):
         self.refuses = refuses
         self.records = []
 
@@ -35,7 +35,7 @@ def test_every_open_shard_gets_one_tick_by_its_hash_key():
 
 
 def test_ticks_that_the_stream_did_not_take_are_told():
-    assert Tick(Stream(refuses=1))(NOON_MS, lambda: 60_000).failed == 1
+    assert Tick(Stream(refuses=[1]))(NOON_MS, lambda: 60_000).failed == 1
 
 
 def test_out_of_time_no_tick_is_put():

@@ -4,7 +4,7 @@ from typing import Any
 
 from chalice.app import Chalice, CORSConfig, Cron, Rate
 
-from localstage.declarations import KinesisTrigger, Schedule, declared_by
+from localstage.declarations import KinesisTrigger, Schedule, SqsTrigger, declared_by
 
 app = Chalice(app_name="sample")
 
@@ -27,6 +27,14 @@ def at_night(event: Any) -> None: ...
 def rollup(event: Any) -> None: ...
 
 
+@app.on_sqs_message(queue="jobs", batch_size=7, maximum_concurrency=2)
+def work(event: Any) -> None: ...
+
+
+@app.on_sqs_message(queue_arn="arn:aws:sqs:us-east-1:0:others")
+def other_work(event: Any) -> None: ...
+
+
 @app.route("/plain", methods=["GET", "POST"])
 def plain() -> None: ...
 
@@ -40,6 +48,13 @@ declared = declared_by(app)
 
 def test_streams_are_read_with_their_options() -> None:
     assert declared.kinesis == [KinesisTrigger("ingest", "app.ingest", "events", 500, 2, "LATEST")]
+
+
+def test_queues_are_read_by_name_or_by_arn() -> None:
+    assert declared.sqs == [
+        SqsTrigger("work", "app.work", "jobs", 7, 2),
+        SqsTrigger("other_work", "app.other_work", "others", 1, None),
+    ]
 
 
 def test_schedules_at_a_rate_are_read_in_seconds() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from localstage.declarations import Api, Declarations, KinesisTrigger, Schedule
+from localstage.declarations import Api, Declarations, KinesisTrigger, Schedule, SqsTrigger
 from localstage.errors import StageError
 from localstage.plan import Planner, StagePlan
 
@@ -22,15 +22,18 @@ DECLARATIONS = Declarations(
     app_name="sample",
     api=Api(routes={"/": ["GET"]}),
     kinesis=[KinesisTrigger("ingest", "app.ingest", "events", 500, 2, "TRIM_HORIZON")],
+    sqs=[SqsTrigger("work", "app.work", "jobs", 7, 10)],
     schedules=[Schedule("tick", "app.tick", 60)],
     unserved=["rollup"],
 )
 
 
-def plan(tmp_path: Path, amended: dict[str, Any], mapping: dict[str, Any] | None = None) -> StagePlan:
+def plan(
+    tmp_path: Path, amended: dict[str, Any], mapping: dict[str, Any] | None = None, function: str = "Ingest"
+) -> StagePlan:
     (tmp_path / ".chalice").mkdir()
     (tmp_path / ".chalice" / "config.json").write_text(json.dumps(CONFIG))
-    template = {"Resources": {"Ingest": {"Properties": amended}}}
+    template = {"Resources": {function: {"Properties": amended}}}
     return Planner(tmp_path, "dev", template, {"STAGE": "dev"}, mapping or {}).plan(DECLARATIONS)
 
 
@@ -92,6 +95,13 @@ def test_a_mapping_never_gives_up_unless_it_is_told_to(tmp_path: Path) -> None:
     options = plan(tmp_path, {}).mappings[0].options
     assert (options.maximum_retry_attempts, options.maximum_record_age_ms) == (-1, -1)
     assert not options.report_batch_item_failures
+
+
+def test_a_queue_has_the_options_of_the_app_and_of_the_template_and_few_invocations_at_once(tmp_path: Path) -> None:
+    event = {"WorkSqsEventSource": {"Properties": {"FunctionResponseTypes": ["ReportBatchItemFailures"]}}}
+    (queue,) = plan(tmp_path, {"Events": event}, function="Work").queues
+    assert (queue.queue, queue.batch_size, queue.report_batch_item_failures) == ("jobs", 7, True)
+    assert (queue.function.name, queue.function.concurrency) == ("sample-dev-work", 2)
 
 
 def test_options_can_be_replaced(tmp_path: Path) -> None:

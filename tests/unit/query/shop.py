@@ -104,7 +104,7 @@ def store(sales, catalog=CATALOG):
 class Stage:
     """Asks as HTTP does: errors are problems."""
 
-    def __init__(self, sales=(), stream=ONE_SHARD, now_ms=NOW_MS):
+    def __init__(self, sales=(), stream=ONE_SHARD, now_ms=NOW_MS, letters=None):
         self.shares = MemoryShares(store(sales))
         self.now_ms = now_ms
         self.query = Query(
@@ -115,6 +115,7 @@ class Stage:
             shares=self.shares,
             progress=stream,
             shards=stream,
+            letters=letters,
             clock_ms=lambda: self.now_ms,
         )
 
