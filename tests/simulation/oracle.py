@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from chalicelib.aggregates.partial import Partial, PartialKey
-from chalicelib.records.rejection import Rejected
 from tests.simulation.stream import KPL_PARTITION_KEY, Event, Order, Piece, Poison, Record, Shard
 
 MINUTE_MS = 60_000
@@ -186,11 +185,3 @@ def stored_counts(partials: Mapping[PartialKey, Partial]) -> Counts:
             counts[key.metric, key.window_start_ms, group, "count"] += count
             counts[key.metric, key.window_start_ms, group, "sum"] += Decimal(total)
     return counts
-
-
-def stored_dead_letters(objects: Mapping[tuple[str, str, str], Iterable[Rejected]]) -> dict[str, list[str]]:
-    """What the dead letter store holds, in the form of `Expected.dead_letters`."""
-    return {
-        sequence_number: [str(piece.refusal.reason) for piece in pieces]
-        for (_, _, sequence_number), pieces in objects.items()
-    }

@@ -10,11 +10,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from tests.simulation.faults import NAMES, Faults
-from tests.simulation.oracle import stored_counts, stored_dead_letters
+from tests.simulation.oracle import stored_counts
 from tests.simulation.world import World
 
 STEPS = 25
-HAPPENINGS = ("split", "merge", "replay", "metric added")
+HAPPENINGS = ("split", "merge", "replay", "metric added", "redrive")
 DRAIN_STEPS_MAX = 2_000
 
 
@@ -31,6 +31,8 @@ def simulate(seed: int) -> World:
             world.reshard()
         if world.chance.random() < 0.1:
             world.tick()
+        if world.chance.random() < 0.1:
+            world.operator.ask()
         world.work()
     for again, odds in ((world.replay, 0.3), (world.deploy_a_metric, 0.15)):
         if world.chance.random() < odds:
@@ -38,22 +40,27 @@ def simulate(seed: int) -> World:
             for _ in range(world.chance.randrange(10)):
                 world.work()
     world.faults.stop()
+    drain(world)  # … what is still redriven, too
     world.tick()
-    for _ in range(DRAIN_STEPS_MAX):
-        if world.drained:
-            break
-        world.work()
-    else:
-        raise AssertionError("a shard sticks")
+    drain(world)
     check(world)
     return world
+
+
+def drain(world: World) -> None:
+    """Let everything come to its end."""
+    for _ in range(DRAIN_STEPS_MAX):
+        if world.drained:
+            return
+        world.work()
+    raise AssertionError("a shard sticks")
 
 
 def check(world: World) -> None:
     """Hold what is stored against what was sent."""
     expected = world.expected()
     assert stored_counts(world.partials) == world.counts(expected), "not each event is counted exactly once"
-    assert stored_dead_letters(world.dead_letters) == expected.dead_letters, "dead letters differ from the poison"
+    assert world.bucket.reasons() == expected.dead_letters, "dead letters differ from the poison"
     announced = {(message["source"], message["event_id"]) for message in world.effects.published}
     assert announced == expected.large, "not each large order is announced"
     assert world.complete_until() == world.ticked_at_ms, "complete_until does not follow the tick"

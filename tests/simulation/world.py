@@ -26,9 +26,10 @@ from localstage.mapping import Invoke, MappingOptions, ShardMapping, Wait
 from localstage.source import Shard as ListedShard
 from localstage.source import startable
 from tests.builders import CATALOG, NOON_MS, lambda_event, make_decoder
-from tests.fakes import MemoryAggregates, MemoryDeadLetters, MemoryEffects, MemoryIds
+from tests.fakes import MemoryAggregates, MemoryEffects, MemoryIds
 from tests.simulation.faults import Faults, Killed
-from tests.simulation.oracle import Expected, Limits, Oracle, Verdict, stored_counts, stored_dead_letters
+from tests.simulation.operator import Bucket, Operator
+from tests.simulation.oracle import Expected, Limits, Oracle, Verdict, stored_counts
 from tests.simulation.producer import Producers
 from tests.simulation.stream import HASH_KEYS, Event, Put, Record, UserRecord
 
@@ -84,14 +85,13 @@ class World:
         self.now_ms = NOON_MS
         self._aggregates = MemoryAggregates()
         self._progress = MemoryAggregates()
-        self._letters = MemoryDeadLetters()
+        self.bucket = Bucket()
         self._ids = MemoryIds()
         self.effects = MemoryEffects(lambda: self.now_ms, invocation_ms=INVOCATION_MS)
         self.effects.before_act = lambda effect: self._call(lambda: None, lambda: "ThrottlingException")
         self.effects.after_act = lambda effect: self._call(lambda: None, lambda: "ThrottlingException")
         self.catalog = CATALOG
         self.partials = self._aggregates.partials
-        self.dead_letters = self._letters.objects
         self.batches = 0
         self.ticked_at_ms = 0
         self._late_effects = []
@@ -103,6 +103,8 @@ class World:
         self.verdicts: dict[str, Verdict] = {}
         self._producers = Producers(self.chance, LIMITS)
         self._oracle = Oracle(LIMITS)
+        self._events: dict[bytes, Event] = {}
+        self.operator = Operator(self.chance, faults, self.bucket, self._events, self._accept)
         half = HASH_KEYS.stop // 2
         for keys in (range(half), range(half, HASH_KEYS.stop)):
             self._add_shard(keys)
@@ -134,6 +136,8 @@ class World:
         self._sequence += self.chance.randrange(1, 10**4)
         record = put.accepted(str(self._sequence), self.now_ms)
         shard.records.append(record)
+        pieces = [piece for each in record.user_records for piece in each.pieces]
+        self._events |= {piece.text: piece for piece in pieces if isinstance(piece, Event)}
         self.verdicts[record.sequence_number] = self._oracle.judge(shard.shard_id, record)
 
     def reshard(self) -> None:
@@ -162,6 +166,7 @@ class World:
         for shard in self.chance.sample(self.shards, len(self.shards)):
             if shard.mapping and not shard.mapping.drained:
                 self._step(shard)
+        self.operator.work()
         self._let_late_effects_land()
         self._check_completeness()
 
@@ -188,9 +193,13 @@ class World:
     @property
     def drained(self) -> bool:
         """Whether the mapping has every record settled, and no effect is still to come."""
-        return not self._late_effects and all(
-            shard.mapping and shard.fetched == shard.settled == len(shard.records) and shard.mapping.idle
-            for shard in self.shards
+        return (
+            not self._late_effects
+            and self.operator.is_done
+            and all(
+                shard.mapping and shard.fetched == shard.settled == len(shard.records) and shard.mapping.idle
+                for shard in self.shards
+            )
         )
 
     # ── the mapping ──
@@ -327,12 +336,11 @@ class World:
         return outcome
 
     def put_dead_letters(self, stream, shard_id, rejected, timeout_ms):
-        store = partial(self._letters.put_dead_letters, stream, shard_id)
-        if not timeout_ms:
-            return store(rejected, 0)
-        failed = {}
-        for place, pieces in rejected.items():
-            failed |= self._call(partial(store, {place: pieces}, timeout_ms), lambda place=place: {place: "SlowDown"})
+        failed = dict.fromkeys(rejected, "out of time") if not timeout_ms else {}
+        for place, (record, pieces) in rejected.items() if timeout_ms else ():
+            put = partial(self.bucket.put, stream, shard_id, record, pieces)
+            if error := self._call(put, lambda: "SlowDown"):
+                failed[place] = error
         return failed
 
     def advance(self, stream, shard_id, last, timeout_ms):
@@ -384,7 +392,7 @@ class World:
         stored = stored_counts(self.partials)
         counts = self.counts(claimed)
         assert all(stored[what] >= value for what, value in counts.items()), "claims what is not counted"
-        assert claimed.dead_letters.items() <= stored_dead_letters(self.dead_letters).items(), "claims what is lost"
+        assert claimed.dead_letters.items() <= self.bucket.reasons().items(), "claims what is lost"
 
     def counts(self, expected: Expected) -> Counter:
         """What must be counted in the metrics that are deployed now."""
