@@ -41,9 +41,15 @@ class Bucket(MemoryLetterObjects):
 
     def pending(self) -> list[Letter]:
         """The letters of the objects that have not moved."""
-        return [
-            each for key, data in self.objects.items() if key.startswith(DEAD_LETTERS) for each in _letters_in(data)
-        ]
+        return self._letters_under(DEAD_LETTERS)
+
+    def redriven(self) -> list[Letter]:
+        """The letters that the stream is said to have accepted."""
+        return self._letters_under(REDRIVEN)
+
+    def _letters_under(self, prefix: str) -> list[Letter]:
+        objects = [data for key, data in self.objects.items() if key.startswith(prefix)]
+        return [letter for data in objects for letter in _letters_in(data)]
 
 
 @lru_cache(1_000)
@@ -74,6 +80,7 @@ class Operator:
         self._events = events
         self._accept = accept
         self._poison: dict[bytes, str] = {}
+        self._accepted: set[bytes] = set()
         self._queue = MemoryQueue()
         self._redrive = Redrive(bucket, self, self._queue, pause=lambda _: None)
 
@@ -109,12 +116,18 @@ class Operator:
         """Whether no message is left."""
         return not self._queue.bodies
 
+    @property
+    def lost(self) -> list[Letter]:
+        """Letters that are kept as redriven, and that the stream never took."""
+        return [letter for letter in self._bucket.redriven() if letter.data not in self._accepted]
+
     def put_records(self, records, timeout_ms):
         """The stream, which takes some of the records."""
         self._fail("put", is_done=False)
         refused = [place for place in range(len(records)) if self._faults.hits(self._chance, "throttled")]
         for place, record in enumerate(records):
             if place not in refused:
+                self._accepted.add(record.data)
                 self._accept(Put(record.partition_key, None, record.data, (UserRecord((self._piece(record.data),)),)))
         self._fail("put", is_done=True)
         return refused

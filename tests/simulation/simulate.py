@@ -61,6 +61,7 @@ def check(world: World) -> None:
     expected = world.expected()
     assert stored_counts(world.partials) == world.counts(expected), "not each event is counted exactly once"
     assert world.bucket.reasons() == expected.dead_letters, "dead letters differ from the poison"
+    assert not world.operator.lost, "a letter was taken for redriven that the stream never took"
     announced = {(message["source"], message["event_id"]) for message in world.effects.published}
     assert announced == expected.large, "not each large order is announced"
     assert world.complete_until() == world.ticked_at_ms, "complete_until does not follow the tick"

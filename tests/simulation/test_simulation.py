@@ -16,6 +16,7 @@ from chalicelib.records import decode, kpl
 from chalicelib.records.shard import Shard
 from tests.fakes import MemoryAggregates, MemoryIds
 from tests.simulation.faults import NAMES
+from tests.simulation.operator import Operator
 from tests.simulation.simulate import HAPPENINGS, simulate
 from tests.simulation.world import World
 
@@ -257,7 +258,13 @@ def an_effect_that_failed_and_is_taken_for_done(monkeypatch):
     monkeypatch.setattr(ingest.Ingest, "_handle", handle)
 
 
+def a_redriven_record_that_was_refused_and_is_taken_for_accepted(monkeypatch):
+    exact = Operator.put_records
+    monkeypatch.setattr(Operator, "put_records", lambda *what: exact(*what) and ())
+
+
 MUTANTS = [
+    a_redriven_record_that_was_refused_and_is_taken_for_accepted,
     a_put_without_its_condition,
     a_put_that_lets_an_equal_or_later_base_through,
     a_rebase_that_counts_the_whole_batch,
