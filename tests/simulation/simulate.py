@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tests.simulation.faults import NAMES, Faults
 from tests.simulation.oracle import stored_counts
-from tests.simulation.world import World
+from tests.simulation.world import World, reasons
 
 STEPS = 25
 HAPPENINGS = ("split", "merge", "replay", "metric added", "redrive")
@@ -60,7 +60,7 @@ def check(world: World) -> None:
     """Hold what is stored against what was sent."""
     expected = world.expected()
     assert stored_counts(world.partials) == world.counts(expected), "not each event is counted exactly once"
-    assert world.bucket.reasons() == expected.dead_letters, "dead letters differ from the poison"
+    assert world.bucket.reasons() == reasons(expected), "dead letters differ from the poison"
     assert not world.operator.lost, "a letter was taken for redriven that the stream never took"
     announced = {(message["source"], message["event_id"]) for message in world.effects.published}
     assert announced == expected.large, "not each large order is announced"

@@ -392,7 +392,7 @@ class World:
         stored = stored_counts(self.partials)
         counts = self.counts(claimed)
         assert all(stored[what] >= value for what, value in counts.items()), "claims what is not counted"
-        assert claimed.dead_letters.items() <= self.bucket.reasons().items(), "claims what is lost"
+        assert reasons(claimed).items() <= self.bucket.reasons().items(), "claims what is lost"
 
     def counts(self, expected: Expected) -> Counter:
         """What must be counted in the metrics that are deployed now."""
@@ -422,3 +422,8 @@ def listed(shard: SimulatedShard) -> Shard:
 def throttled():
     """What a store raises."""
     raise TransientError("ThrottlingException")
+
+
+def reasons(expected: Expected) -> dict[str, list[str]]:
+    """Sequence number → the reasons of its dead letters, as the bucket tells them."""
+    return {sequence_number: sorted(each) for sequence_number, each in expected.dead_letters.items()}
