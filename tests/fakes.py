@@ -8,6 +8,7 @@ import hashlib
 import io
 from collections.abc import Callable
 from contextlib import contextmanager
+from itertools import groupby
 from threading import RLock
 
 from chalicelib.aggregates.partial import Partial, PartialKey
@@ -15,7 +16,7 @@ from chalicelib.aws.letter_objects import LetterWriter, letters_in
 from chalicelib.consumers.ports import Committed, Conflict, Done, Failed, Refused, RunsRead, StoredLetters
 from chalicelib.effects import explain_refusal, result_message
 from chalicelib.errors import TransientError
-from chalicelib.identity.run import decode_run, encode_run, look_back
+from chalicelib.identity.run import decode_run, encode_run, join_runs, look_back, split_run
 from chalicelib.records.letter import REDRIVEN
 from chalicelib.records.shard import Shard
 
@@ -82,10 +83,15 @@ class MemoryDeadLetters:
 
 
 class MemoryIds:
-    """The id log, in a dict by (writer, position of the last record covered). `refuses` fails puts without effect."""
+    """The id log, in a dict by (writer, position of the last record covered, part).
 
-    def __init__(self):
+    `refuses` fails puts without effect. A run with more ids than `ids_an_item` takes several; whoever wants faults
+    between them puts them one by one.
+    """
+
+    def __init__(self, ids_an_item=10_000):
         self.items = {}
+        self.ids_an_item = ids_an_item
         self.refuses = False
 
     def read_back(self, writer, *, before, since_ms, ids_max, timeout_ms):
@@ -101,25 +107,35 @@ class MemoryIds:
         runs = [self._run(writer, last) for last in self._lasts(writer) if after < last < before]
         return RunsRead(runs, self._spanning(writer, before))
 
+    def put_run(self, writer, run, timeout_ms):
+        if not timeout_ms or self.refuses:
+            raise TransientError("out of time")
+        for item in self.items_of(run):
+            self.put_item(writer, *item)
+        return 1.0
+
+    def items_of(self, run):
+        """What `put_item` takes, in the order in which they must be put."""
+        for last, parts in groupby(split_run(run, self.ids_an_item), key=lambda part: part.last):
+            yield from ((last, number, part) for number, part in enumerate(parts))
+
+    def put_item(self, writer, last, number, part):
+        standing = self.items.get((writer, last, number))
+        if standing is None or standing[0] > part.first:
+            self.items[writer, last, number] = (part.first, encode_run(part))
+
     def _lasts(self, writer):
-        return sorted(last for of, last in self.items if of == writer)
+        return sorted({last for of, last, _ in self.items if of == writer})
 
     def _run(self, writer, last):
-        first, packed = self.items[writer, last]
-        return decode_run(first, last, packed)
+        numbers = sorted(number for of, at, number in self.items if (of, at) == (writer, last))
+        items = [self.items[writer, last, number] for number in numbers]
+        return join_runs([decode_run(first, last, packed) for first, packed in items])
 
     def _spanning(self, writer, before):
         last = next((last for last in self._lasts(writer) if before is not None and last >= before), None)
         run = self._run(writer, last) if last else None
         return run if run and run.first < before else None
-
-    def put_run(self, writer, run, timeout_ms):
-        if not timeout_ms or self.refuses:
-            raise TransientError("out of time")
-        standing = self.items.get((writer, run.last))
-        if standing is None or standing[0] > run.first:
-            self.items[writer, run.last] = (run.first, encode_run(run))
-        return 1.0
 
 
 class MemoryShards:

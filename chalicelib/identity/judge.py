@@ -38,7 +38,7 @@ class Judged(Struct, frozen=True):
         if not counted:
             return None
         end = sum([each.ids for each in counted])
-        return make_run(records[0].position, records[-1].position, counted, self.ids[:end], self.contents[:end])
+        return make_run(counted, self.ids[:end], self.contents[:end])
 
 
 def judge(

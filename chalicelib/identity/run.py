@@ -33,7 +33,7 @@ class CountedRecord(Struct, frozen=True):
 
 
 class IdRun(Struct, frozen=True):
-    """The ids counted in the records from `first` to `last`, both positions, both included.
+    """The ids counted in the records from `first` to `last`, the positions of the first and the last that has any.
 
     Shapes: ids and contents are fingerprints, one each for every counted event, in the order of the stream.
     Units:  arrived_at_ms is when the latest of its records arrived.
@@ -64,15 +64,13 @@ class IdRun(Struct, frozen=True):
         if not places:
             return None
         kept, start, end = records[places[0] : places[-1] + 1], ends[places[0]], ends[places[-1] + 1]
-        return make_run(kept[0].position, kept[-1].position, kept, self.ids[start:end], self.contents[start:end])
+        return make_run(kept, self.ids[start:end], self.contents[start:end])
 
 
-def make_run(
-    first: str, last: str, records: Sequence[CountedRecord], ids: "array[int]", contents: "array[int]"
-) -> IdRun:
-    """Make the run of these records, at least one of which has an id."""
+def make_run(records: Sequence[CountedRecord], ids: "array[int]", contents: "array[int]") -> IdRun:
+    """Make the run of these records, at least one, each of which has an id."""
     arrived_at_ms = max(record.arrived_at_ms for record in records)
-    return IdRun(first, last, arrived_at_ms, _pack_columns(records), ids, contents)
+    return IdRun(records[0].position, records[-1].position, arrived_at_ms, _pack_columns(records), ids, contents)
 
 
 def join_runs(runs: Sequence[IdRun]) -> IdRun:
@@ -83,7 +81,7 @@ def join_runs(runs: Sequence[IdRun]) -> IdRun:
     for run in runs:
         ids += run.ids
         contents += run.contents
-    return make_run(runs[0].first, runs[-1].last, [r for run in runs for r in run.records()], ids, contents)
+    return make_run([record for run in runs for record in run.records()], ids, contents)
 
 
 def look_back(runs: Iterable[IdRun], since_ms: int, ids_max: int) -> tuple[list[IdRun], int | None]:
@@ -130,12 +128,10 @@ def split_run(run: IdRun, ids_max: int) -> list[IdRun]:
             parts.append(([record], start))
             room = ids_max - record.ids
         start += record.ids
-    firsts = [run.first, *(records[0].position for records, _ in parts[1:])]
-    lasts = [*(records[-1].position for records, _ in parts[:-1]), run.last]
     ends = [*(begin for _, begin in parts[1:]), start]
     return [
-        make_run(first, last, records, run.ids[begin:end], run.contents[begin:end])
-        for first, last, (records, begin), end in zip(firsts, lasts, parts, ends, strict=True)
+        make_run(records, run.ids[begin:end], run.contents[begin:end])
+        for (records, begin), end in zip(parts, ends, strict=True)
     ]
 
 

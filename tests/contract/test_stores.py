@@ -183,7 +183,7 @@ EVER = {"since_ms": 0, "ids_max": 10**9, "timeout_ms": PLENTY_MS}
 def run(first, last, ids_a_record=1):
     records = [CountedRecord(position_of(n), NOON_MS + n * 1000, ids_a_record) for n in range(first, last + 1)]
     ids = array("Q", [n * 10**9 + i for n in range(first, last + 1) for i in range(ids_a_record)])
-    return make_run(position_of(first), position_of(last), records, ids, array("I", [each % 7 for each in ids]))
+    return make_run(records, ids, array("I", [each % 7 for each in ids]))
 
 
 def put_runs(log, *bounds, writer=WRITER):

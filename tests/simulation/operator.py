@@ -35,7 +35,7 @@ class Bucket(MemoryLetterObjects):
         self.objects[object_key(stream, shard_id, record)] = encode(stream, shard_id, record, pieces)
 
     def reasons(self) -> dict[str, list[str]]:
-        """Sequence number → the reasons of all its dead letters, redriven or not; sorted, for a redrive may take some."""
+        """Sequence number → the reasons of all its dead letters, redriven or not; sorted, a redrive may take some."""
         whole_last = sorted(self.objects, key=lambda key: not key.startswith(REDRIVEN))  # what was not moved, is whole
         return {record: reasons for key in whole_last for record, reasons in _reasons_in(self.objects[key]).items()}
 

@@ -183,13 +183,16 @@ def a_child_that_knows_one_of_its_parents(monkeypatch):
 
 
 def a_run_keyed_by_its_first_record(monkeypatch):
-    def put(log, writer, run, timeout_ms):
-        if timeout_ms:
-            key = (writer, run.first)
-            log.items[key] = max(log.items.get(key, ("", b"")), (run.first, encode_run(run)), key=lambda it: len(it[1]))
-        return 1.0
+    def put(log, writer, last, number, part):
+        standing = log.items.get((writer, part.first, number), ("", b""))
+        log.items[writer, part.first, number] = max(standing, (part.first, encode_run(part)), key=lambda it: len(it[1]))
 
-    monkeypatch.setattr(MemoryIds, "put_run", put)
+    monkeypatch.setattr(MemoryIds, "put_item", put)
+
+
+def items_of_a_run_in_any_order(monkeypatch):
+    exact = MemoryIds.items_of
+    monkeypatch.setattr(MemoryIds, "items_of", lambda log, run: reversed(list(exact(log, run))))
 
 
 # … rule 4: the log of a prefix is durable before it is acknowledged, and holds nothing beyond it
@@ -285,6 +288,7 @@ MUTANTS = [
     a_child_that_inherits_nothing,
     a_child_that_knows_one_of_its_parents,
     a_run_keyed_by_its_first_record,
+    items_of_a_run_in_any_order,
     an_acknowledgement_before_the_log_is_durable,
     a_horizon_by_the_first_record_of_a_batch,
     a_number_of_ids_that_depends_on_the_batch,

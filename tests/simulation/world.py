@@ -86,7 +86,7 @@ class World:
         self._aggregates = MemoryAggregates()
         self._progress = MemoryAggregates()
         self.bucket = Bucket()
-        self._ids = MemoryIds()
+        self._ids = MemoryIds(ids_an_item=self.chance.choice([4, 1_000]))
         self.effects = MemoryEffects(lambda: self.now_ms, invocation_ms=INVOCATION_MS)
         self.effects.before_act = lambda effect: self._call(lambda: None, lambda: "ThrottlingException")
         self.effects.after_act = lambda effect: self._call(lambda: None, lambda: "ThrottlingException")
@@ -356,8 +356,11 @@ class World:
         return self._call(read, throttled) if timeout_ms else read()
 
     def put_run(self, writer, run, timeout_ms):
-        put = partial(self._ids.put_run, writer, run, timeout_ms)
-        return self._call(put, throttled) if timeout_ms else put()
+        if not timeout_ms:
+            raise TransientError("out of time")
+        for item in self._ids.items_of(run):
+            self._call(partial(self._ids.put_item, writer, *item), throttled)
+        return 1.0
 
     def list_shards(self, timeout_ms):
         if not timeout_ms:

@@ -249,4 +249,4 @@ def test_an_aggregate_wholly_misplaced_is_progress():
 def test_the_writer_of_each_log_is_its_shard():
     world = split_world()
     world.container()(on(CHILD, a, first=20), plenty)
-    assert {writer for writer, _ in world.ids.items} == {f"{STREAM}/{CHILD}"}
+    assert {writer for writer, _, _ in world.ids.items} == {f"{STREAM}/{CHILD}"}

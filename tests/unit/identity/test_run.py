@@ -29,7 +29,7 @@ def run_of(truth):
     ids = [each for _, _, ids in truth for each in ids]
     records = [CountedRecord(position, arrived_at_ms, len(ids)) for position, arrived_at_ms, ids in truth]
     contents = array("I", [each & 0xFFFFFFFF for each in ids])
-    return make_run(truth[0][0], truth[-1][0], records, array("Q", ids), contents)
+    return make_run(records, array("Q", ids), contents)
 
 
 def truth_of(run):
