@@ -11,6 +11,7 @@ from itertools import count
 import boto3
 import orjson
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from chalicelib.aggregates.partial import Partial, PartialKey
@@ -19,7 +20,7 @@ from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
 from chalicelib.aws.ids_table import IDS_AN_ITEM, IdsTable
 from chalicelib.consumers.ports import Committed, Conflict, Failed, PartialPut, RunsRead
 from chalicelib.errors import CorruptIdLogError, TransientError
-from chalicelib.identity.run import CountedRecord, make_run
+from chalicelib.identity.run import CountedRecord, join_runs, make_run
 from chalicelib.records.rejection import Reason, Refusal, Rejected
 from chalicelib.records.sequence import position_of
 from localstage import aws
@@ -251,6 +252,34 @@ def test_a_record_with_more_ids_than_an_item_holds_comes_back_whole(id_log):
     on = id_log.read_on(WRITER, after=position_of(1), before=position_of(5), timeout_ms=PLENTY_MS)
     assert [len(one.ids) for one in on.runs][-1] == 2
     assert list(on.runs[0].between(position_of(1), None).ids) == list(whole.ids[large:])
+
+
+class Throttling:
+    """A DynamoDB client that refuses its first put."""
+
+    def __init__(self, client):
+        self._client = client
+        self._is_refusing = True
+
+    def put_item(self, **request):
+        if self._is_refusing:
+            self._is_refusing = False
+            raise ClientError({"Error": {"Code": "ThrottlingException"}}, "PutItem")
+        return self._client.put_item(**request)
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+
+def test_a_later_item_of_a_run_never_stands_alone_and_hides_what_spans_its_beginning(stage, id_log):
+    """[1 … 9] stands; an attempt that begins at 3 puts [1 … 3] and [4], and the first of them fails."""
+    if stage is None:
+        pytest.skip("the fake keeps a run whole")
+    put_runs(id_log, (1, 9))
+    throttled = IdsTable(Throttling(stage[1]), f"highwater-{stage[0]}-ids", DAY_MS)
+    with pytest.raises(TransientError):
+        throttled.put_run(WRITER, join_runs([run(1, 2), run(3, 4, IDS_AN_ITEM * 2 // 3)]), PLENTY_MS)
+    assert read_back(id_log, 3) == RunsRead([], run(1, 9))
 
 
 def test_a_log_out_of_time_raises(id_log):
