@@ -1,8 +1,9 @@
 """The whole system on one machine: emulated AWS, the functions in processes, their event source mappings, and HTTP."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +14,7 @@ from localstage.destination import Destination
 from localstage.emulator import Emulator, free_port
 from localstage.errors import StageError
 from localstage.gateway import Gateway, GatewayServer
-from localstage.kinesis import KinesisSource
+from localstage.kinesis import TRIM_HORIZON, KinesisSource
 from localstage.plan import MappingPlan, Planner, StagePlan
 from localstage.poller import EventSourceMapping
 from localstage.redelivery import Redelivery
@@ -59,6 +60,8 @@ class LocalStage:
         self._mapping = dict(mapping or {})
         self._emulator = Emulator(aws_port, self.state_dir / "aws.log")
         self._running = ExitStack()
+        self._deployed = ExitStack()  # the functions, until the next deployment
+        self._mapped = ExitStack()  # the mappings and what they invoke, until they are deleted
 
     @property
     def endpoint_url(self) -> str:
@@ -89,26 +92,54 @@ class LocalStage:
     ) -> None:
         self._running.close()
 
+    def redeploy(self) -> None:
+        """Load the project as it is now, in fresh processes. Schedules and HTTP go on; the streams wait for `replay`.
+
+        Raises: StageError when the app cannot be imported; then all goes on as it was.
+        Why:    a deployment leaves no container, and a metric that is added has to see the streams' beginning first.
+        """
+        plan = self._planned()
+        self._mapped.close()
+        self._deployed.close()
+        self._deploy(plan)
+
+    def replay(self) -> None:
+        """Read every stream from its beginning, as mappings do that are deleted and created anew at TRIM_HORIZON."""
+        self._mapped.close()
+        self._map_streams(replace(mapping, starting_position=TRIM_HORIZON) for mapping in self.plan.mappings)
+
     def _start(self) -> None:
-        server = self._take_api_port()
+        self._server = self._take_api_port()
         self._running.enter_context(self._emulator)
-        template = self._create_resources()
-        planner = Planner(self.project_dir, self.stage, template, self.environment, self._mapping)
-        self.plan: StagePlan = planner.plan(declarations.read(self.project_dir, planner.app_environment()))
-        for mapping in self.plan.mappings:
-            self._run_mapping(mapping)
-        for queue in self.plan.queues:
+        self._template = self._create_resources()
+        self._running.callback(self._deployed.close)
+        self._running.callback(self._mapped.close)
+        self._deploy(self._planned())
+        self._map_streams(self.plan.mappings)
+        threading.Thread(target=self._server.serve_forever, args=(0.1,), name="gateway", daemon=True).start()
+        self._running.callback(self._server.shutdown)
+
+    def _planned(self) -> StagePlan:
+        """What the project declares at this moment."""
+        planner = Planner(self.project_dir, self.stage, self._template, self.environment, self._mapping)
+        return planner.plan(declarations.read(self.project_dir, planner.app_environment()))
+
+    def _deploy(self, plan: StagePlan) -> None:
+        self.plan = plan
+        for queue in plan.queues:
             function = self._function(queue.function)
             for _ in range(queue.function.concurrency):
-                self._run(QueuePoller(queue, function, self.endpoint_url), function)
-        for schedule in self.plan.schedules:
+                self._run(QueuePoller(queue, function, self.endpoint_url), function, self._deployed)
+        for schedule in plan.schedules:
             function = self._function(schedule.function)
-            self._run(ScheduleRule(function, schedule.seconds), function)
-        api_function = self._function(self.plan.api_function)
-        self._running.callback(api_function.close)
-        server.gateway = Gateway(self.plan.api, api_function, self.stage)
-        threading.Thread(target=server.serve_forever, args=(0.1,), name="gateway", daemon=True).start()
-        self._running.callback(server.shutdown)
+            self._run(ScheduleRule(function, schedule.seconds), function, self._deployed)
+        api_function = self._function(plan.api_function)
+        self._deployed.callback(api_function.close)
+        self._server.gateway = Gateway(plan.api, api_function, self.stage)
+
+    def _map_streams(self, mappings: Iterable[MappingPlan]) -> None:
+        for mapping in mappings:
+            self._run_mapping(mapping)
 
     def _take_api_port(self) -> GatewayServer:
         try:
@@ -144,14 +175,16 @@ class LocalStage:
             destination=Destination(plan.destination_arn, self.endpoint_url) if plan.destination_arn else None,
             redelivery=self._redelivery,
         )
-        self._run(mapping, function)
+        self._run(mapping, function, self._mapped)
 
     def _function(self, spec: FunctionSpec) -> Function:
         return Function(spec, self.state_dir / f"{spec.name}.log")
 
-    def _run(self, thread: EventSourceMapping | QueuePoller | ScheduleRule, function: Function) -> None:
+    def _run(
+        self, thread: EventSourceMapping | QueuePoller | ScheduleRule, function: Function, until: ExitStack
+    ) -> None:
         """Start a thread that invokes a function. At the end it invokes no more, the function ends, then the thread."""
         thread.start()
-        self._running.callback(thread.join)
-        self._running.callback(function.close)
-        self._running.callback(thread.stop)
+        until.callback(thread.join)
+        until.callback(function.close)
+        until.callback(thread.stop)
