@@ -57,6 +57,7 @@ class LocalStage:
         self._settings = dict(settings or {})
         self._mapping = dict(mapping or {})
         self._emulator = Emulator(aws_port, self.state_dir / "aws.log")
+        self._functions: dict[str, Function] = {}
         self._running = ExitStack()
 
     @property
@@ -73,6 +74,18 @@ class LocalStage:
     def redelivered_batches(self) -> int:
         """How many batches have been delivered a second time on purpose so far."""
         return self._redelivery.count
+
+    def kill_worker(self, function: str, patience_seconds: float) -> bool:
+        """Kill (SIGKILL) a process of a function in the middle of an invocation; wait until one is under way.
+
+        Shapes:  function, by its name in `app.py`.
+        Returns: whether an invocation has ended by it; its mapping then delivers the batch again.
+        """
+        return self._functions[function].kill_worker(patience_seconds)
+
+    def log_path(self, function: str) -> Path:
+        """Where the processes of a function, by its name in `app.py`, write their logs."""
+        return self._functions[function].log_path
 
     def __enter__(self) -> Self:
         self.state_dir.mkdir(parents=True, exist_ok=True)
@@ -142,7 +155,9 @@ class LocalStage:
         self._run(mapping, function)
 
     def _function(self, spec: FunctionSpec) -> Function:
-        return Function(spec, self.state_dir / f"{spec.name}.log")
+        function = Function(spec, self.state_dir / f"{spec.name}.log")
+        self._functions[spec.handler.rpartition(".")[2]] = function
+        return function
 
     def _run(self, thread: EventSourceMapping | ScheduleRule, function: Function) -> None:
         """Start a thread that invokes a function. At the end it invokes no more, the function ends, then the thread."""
