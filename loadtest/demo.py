@@ -340,7 +340,7 @@ def run(purchases: Sequence[Purchase], console: Console, *, faults_needed: bool 
         show(console, got)
         with stage.log_path(CONSUMER).open("rb") as log:
             duplicates = duplicates_reported(log)
-        faults = Faults(stage.redelivered_batches, len(to_send) - len(purchases), killed, duplicates)
+        faults = Faults(stage.redelivered_batches, receipt.events - len(purchases), killed, duplicates)
     console.print(
         f"{len(purchases):,} orders in {receipt.records:,} Kinesis records were sent, counted and readable within "
         f"{seconds:.1f} s: {len(purchases) / seconds:,.0f} orders a second on this machine.",
@@ -355,7 +355,10 @@ def run(purchases: Sequence[Purchase], console: Console, *, faults_needed: bool 
     for difference in different:
         console.print(f"[red]different[/] {difference}")
     if faults.not_shown:
-        console.print(f"[yellow]not shown[/] {', '.join(faults.not_shown)}: all was counted before, or too few orders")
+        console.print(
+            f"[yellow]not shown[/] {', '.join(faults.not_shown)}: all was counted before, or too few orders",
+            soft_wrap=True,
+        )
     verdict = "[bold red]NOT EXACT[/]" if different else "[bold green]EXACT[/]"
     console.print(
         f"{verdict}  expected {wanted.total.orders:,} orders, revenue {wanted.total.revenue}, "
