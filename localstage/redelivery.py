@@ -1,4 +1,4 @@
-"""How often a batch that succeeded is delivered once more, on purpose. The only fault that the local stage makes.
+"""How often a batch that succeeded is delivered once more, on purpose.
 
 Delivery is at least once, and counting exactly is Highwater's own affair: a demonstration need not wait for luck.
 """

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,6 +26,8 @@ import orjson
 from localstage import leash
 
 INIT_TIMEOUT_SECONDS = 60  # Lambda gives 10 on a machine of its own; here every function starts at once on this one
+WORK_SECONDS_BEFORE_A_KILL = 0.2  # by then a handler of ours has done some of its work; most take longer for all
+KILL_POLL_SECONDS = 0.005
 RESPONSE_BYTES_MAX = 6_291_556  # Lambda's limit for the answer of a synchronous invocation
 INVOCATION = "/2018-06-01/runtime/invocation/"
 NEXT = INVOCATION + "next"
@@ -86,6 +88,23 @@ class Function:
             raise FunctionClosedError(self.spec.name)
         return answer
 
+    def kill_worker(self, patience_seconds: float, after_seconds: float = WORK_SECONDS_BEFORE_A_KILL) -> bool:
+        """Kill, by SIGKILL, a process that has worked on an invocation for `after_seconds`; wait until there is one.
+
+        Returns: whether an invocation has ended by it, which is then a `Runtime.ExitError` as of any crash; False when
+                 none was under way long enough within the patience. A process that answered at the very moment does not
+                 count, and another one is waited for.
+        """
+        give_up_at = time.monotonic() + patience_seconds
+        while True:
+            with self._lock:
+                environments = list(self._all)
+            if any(environment.kill_at_work(after_seconds) for environment in environments):
+                return True
+            if self._closed or time.monotonic() >= give_up_at:
+                return False
+            time.sleep(KILL_POLL_SECONDS)
+
     def close(self) -> None:
         """Kill every environment; an invocation under way ends with FunctionClosedError."""
         with self._lock:
@@ -114,6 +133,7 @@ class Function:
             if environment.is_alive:
                 self._warm.append(environment)
             else:
+                environment.kill()  # its Runtime API, if it was killed while it answered
                 self._all.discard(environment)
 
 
@@ -137,6 +157,15 @@ class _Exited:
 _Report = Answer | _Asked | _Exited
 
 
+@dataclass(slots=True, eq=False)
+class _Work:
+    """An invocation that the process has been given; `report` is what ended it, None a time-out."""
+
+    began: float = field(default_factory=time.monotonic)
+    ended: threading.Event = field(default_factory=threading.Event)
+    report: _Report | None = None
+
+
 class _Environment:
     """One process and its Runtime API: one invocation at a time, until the first that fails the process."""
 
@@ -145,6 +174,8 @@ class _Environment:
         self.is_alive = True
         self.invocations: SimpleQueue[_Invocation | None] = SimpleQueue()
         self.reports: SimpleQueue[_Report] = SimpleQueue()
+        self._work: _Work | None = None
+        self._work_lock = threading.Lock()  # so that what is killed is the invocation that was looked at
         self._api = _RuntimeApi(self)
         self._process = leash.start(
             ["awslambdaric", spec.handler],
@@ -164,8 +195,7 @@ class _Environment:
         if isinstance(report, _Asked):
             # The function's time begins here: initialisation is not counted, as on Lambda.
             deadline_ms = int((time.time() + self.spec.timeout_seconds) * 1000)
-            self.invocations.put(_Invocation(request_id, event, deadline_ms))
-            report = self._next_report(self.spec.timeout_seconds)
+            report = self._run(_Invocation(request_id, event, deadline_ms))
             if isinstance(report, Answer):
                 return report
         self.kill()
@@ -177,6 +207,18 @@ class _Environment:
             )
         return _failure(request_id, "Sandbox.Timedout", f"Task timed out after {self.spec.timeout_seconds:.2f} seconds")
 
+    def kill_at_work(self, after_seconds: float) -> bool:
+        """Kill the process if it has worked on an invocation for that long; say whether that ended the invocation."""
+        with self._work_lock:
+            work = self._work
+            if work is None or time.monotonic() - work.began < after_seconds:
+                return False
+            self.is_alive = False
+            leash.kill(self._process)
+        work.ended.wait()  # not for long: the process's end is reported, if its answer was not before
+        ended_by_a_kill = self._process.returncode == -signal.SIGKILL  # and not by itself, a moment before
+        return isinstance(work.report, _Exited) and ended_by_a_kill
+
     def kill(self) -> None:
         """End the process and its Runtime API; to do so again does nothing."""
         self.is_alive = False
@@ -184,6 +226,18 @@ class _Environment:
         self.invocations.put(None)  # for the thread that waits for one on the process's behalf
         self._api.shutdown()
         self._api.server_close()
+
+    def _run(self, invocation: _Invocation) -> _Report | None:
+        """Give the process the invocation; return what ended it, None when its time is over."""
+        work = _Work()
+        with self._work_lock:
+            self._work = work
+        self.invocations.put(invocation)
+        work.report = self._next_report(self.spec.timeout_seconds)
+        with self._work_lock:
+            self._work = None
+        work.ended.set()
+        return work.report
 
     def _next_report(self, timeout_seconds: float) -> _Report | None:
         try:

@@ -59,6 +59,7 @@ class LocalStage:
         self._settings = dict(settings or {})
         self._mapping = dict(mapping or {})
         self._emulator = Emulator(aws_port, self.state_dir / "aws.log")
+        self._functions: dict[str, Function] = {}
         self._running = ExitStack()
         self._deployed = ExitStack()  # the functions, until the next deployment
         self._mapped = ExitStack()  # the mappings and what they invoke, until they are deleted
@@ -77,6 +78,18 @@ class LocalStage:
     def redelivered_batches(self) -> int:
         """How many batches have been delivered a second time on purpose so far."""
         return self._redelivery.count
+
+    def kill_worker(self, function: str, patience_seconds: float) -> bool:
+        """Kill (SIGKILL) a process of a function in the middle of an invocation; wait until one is under way.
+
+        Shapes:  function, by its name in `app.py`.
+        Returns: whether an invocation has ended by it; its mapping then delivers the batch again.
+        """
+        return self._functions[function].kill_worker(patience_seconds)
+
+    def log_path(self, function: str) -> Path:
+        """Where the processes of a function, by its name in `app.py`, write their logs."""
+        return self._functions[function].log_path
 
     def __enter__(self) -> Self:
         self.state_dir.mkdir(parents=True, exist_ok=True)
@@ -178,7 +191,9 @@ class LocalStage:
         self._run(mapping, function, self._mapped)
 
     def _function(self, spec: FunctionSpec) -> Function:
-        return Function(spec, self.state_dir / f"{spec.name}.log")
+        function = Function(spec, self.state_dir / f"{spec.name}.log")
+        self._functions[spec.handler.rpartition(".")[2]] = function
+        return function
 
     def _run(
         self, thread: EventSourceMapping | QueuePoller | ScheduleRule, function: Function, until: ExitStack

@@ -1,4 +1,4 @@
-"""The main job end to end: real orders through a local stage, with batches delivered twice, exact to the cent."""
+"""The main job end to end: real orders through a local stage, exact to the cent whatever is done to it meanwhile."""
 
 import re
 from io import StringIO
@@ -11,10 +11,25 @@ from loadtest import cdnow, demo
 ORDERS = 20_000  # over thirty batches: enough for 2 % of them to be one
 
 
-def test_the_demo_is_exact_and_delivers_batches_twice():
+def test_the_demo_is_exact_though_batches_come_twice_orders_are_sent_twice_and_a_worker_is_killed():
     printed = StringIO()
     purchases = list(islice(cdnow.read_purchases(), ORDERS))
     assert demo.run(purchases, Console(file=printed, width=200)) == demo.EXACT, printed.getvalue()
     total = cdnow.total(purchases)
     assert f"counted {total.orders:,} orders, revenue {total.revenue}" in printed.getvalue()
-    assert int(re.search(r"(\d+) batches were delivered a second time", printed.getvalue())[1]) >= 1
+    assert number_behind("batches delivered a second time", printed.getvalue()) >= 1
+    assert number_behind("orders sent twice under the same id", printed.getvalue()) == 198
+    assert number_behind(r"killed \(SIGKILL\) in the middle of a batch", printed.getvalue()) == 1
+    assert int(re.search(r"(\d+) duplicates dropped", printed.getvalue())[1]) >= 198
+
+
+def test_a_demo_too_short_to_show_faults_is_exact_and_says_what_it_did_not_show():
+    printed = StringIO()
+    purchases = list(islice(cdnow.read_purchases(), 10))
+    assert demo.run(purchases, Console(file=printed, width=200)) == demo.UNPROVED, printed.getvalue()
+    assert "EXACT  expected 10 orders" in printed.getvalue()
+    assert "not shown no batch was delivered twice, no order was sent twice, no worker was killed" in printed.getvalue()
+
+
+def number_behind(what: str, text: str) -> int:
+    return int(re.search(rf"{what}: (\d+)", text)[1])

@@ -129,6 +129,14 @@ def test_a_time_out_kills_the_process(sample: Sample) -> None:
     assert first["pid"] != second["pid"]
 
 
+def test_a_worker_killed_in_the_middle_of_a_batch_has_it_delivered_again_in_a_fresh_process(sample: Sample) -> None:
+    sample.put({"test": "kill", "n": 1, "do": "hang"})
+    assert sample.stage.kill_worker("ingest", patience_seconds=PATIENCE_SECONDS)
+    first, second = sample.wait_for("kill", 2)
+    assert numbers(first) == numbers(second) == [1]
+    assert not is_running(first["pid"])
+
+
 def test_a_batch_that_is_given_up_is_reported_and_the_shard_goes_on(sample: Sample) -> None:
     sample.put({"test": "poison", "n": 1, "do": "raise", "always": True})
     sample.wait_for("poison", 3)

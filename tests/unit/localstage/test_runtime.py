@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from localstage.runtime import Function, FunctionClosedError, FunctionSpec
+from localstage.runtime import Answer, Function, FunctionClosedError, FunctionSpec, _Work
 
 HANDLERS = """
 import os, time
@@ -139,3 +139,64 @@ def test_closing_ends_what_is_under_way(function: Function) -> None:
 def test_what_a_function_prints_is_in_its_log(function: Function) -> None:
     call(function, do="raise")
     assert "[ERROR] ValueError: asked to" in function.log_path.read_text()
+
+
+# ---- workers killed on purpose
+
+
+def in_background(function: Function, results: list[Any], **event: Any) -> threading.Thread:
+    thread = threading.Thread(target=lambda: results.append(call(function, **event)))
+    thread.start()
+    return thread
+
+
+def test_a_worker_is_killed_in_the_middle_of_its_invocation(function: Function) -> None:
+    pid = call(function)
+    results: list[Any] = []
+    thread = in_background(function, results, seconds=0.9)
+    assert function.kill_worker(patience_seconds=5, after_seconds=0.05)
+    thread.join()
+    assert results[0]["errorType"] == "Runtime.ExitError"
+    assert results[0]["errorMessage"].endswith("Runtime exited with error: signal: SIGKILL")
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert call(function) != pid
+
+
+def test_a_kill_waits_for_an_invocation_and_leaves_idle_workers_alone(function: Function) -> None:
+    pid = call(function)
+    assert not function.kill_worker(patience_seconds=0.05)
+    assert call(function) == pid
+    killed: list[bool] = []
+    killer = threading.Thread(target=lambda: killed.append(function.kill_worker(5, after_seconds=0.05)))
+    killer.start()
+    assert call(function, seconds=0.9)["errorType"] == "Runtime.ExitError"
+    killer.join()
+    assert killed == [True]
+
+
+def test_an_invocation_that_has_only_begun_is_not_in_its_middle(function: Function) -> None:
+    results: list[Any] = []
+    call(function)
+    thread = in_background(function, results, seconds=0.1)
+    assert not function.kill_worker(patience_seconds=0.3, after_seconds=0.5)
+    thread.join()
+    assert isinstance(results[0], int)
+
+
+def test_one_of_two_workers_is_killed_and_the_other_finishes(function: Function) -> None:
+    results: list[Any] = []
+    threads = [in_background(function, results, seconds=0.6) for _ in range(2)]
+    assert function.kill_worker(patience_seconds=10, after_seconds=0.05)
+    for thread in threads:
+        thread.join()
+    assert sorted(isinstance(result, int) for result in results) == [False, True]
+
+
+def test_a_worker_that_answers_as_it_is_killed_does_not_count(function: Function) -> None:
+    pid = call(function)
+    (environment,) = function._warm
+    environment._work = _Work(began=0, report=Answer(b"", ""))
+    environment._work.ended.set()
+    assert not environment.kill_at_work(after_seconds=0.05)
+    assert call(function) != pid
