@@ -9,8 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import localcontext
 from functools import cache
-from itertools import chain
-from operator import attrgetter
+from itertools import chain, repeat
 from types import GenericAlias
 from typing import Any, NamedTuple
 
@@ -41,40 +40,43 @@ class Partial(Struct, frozen=True):
     groups: Groups
 
 
-def fold(metric: Metric, writer: str, rows_by_window: Mapping[int, Sequence[Any]]) -> dict[PartialKey, Groups]:
+def fold(
+    metric: Metric, writer: str, windows_ms: Iterable[int], columns: Mapping[str, Sequence[Any]]
+) -> dict[PartialKey, Groups]:
     """Reduce one batch's events to one delta per partial.
 
-    Shapes: rows_by_window holds the events' data by window start, each in stream order.
+    Shapes: windows_ms has the start of each event's window, columns by name the fields of the events that the metric
+            looks at: all in stream order.
     """
     deltas: dict[PartialKey, dict[GroupKey, States]] = defaultdict(dict)
-    for start_ms, rows in rows_by_window.items():
-        for group, states in _reduce(metric, rows).items():
-            partition = metric.partition_of(metric.bucket_of(group), writer)
-            deltas[PartialKey(metric.name, partition, start_ms, writer)][group] = states
+    for (start_ms, *values), states in _reduce(metric, windows_ms, columns).items():
+        group = tuple(values)
+        partition = metric.partition_of(metric.bucket_of(group), writer)
+        deltas[PartialKey(metric.name, partition, start_ms, writer)][group] = states
     return dict(deltas)
 
 
-def _reduce(metric: Metric, rows: Sequence[Any]) -> dict[GroupKey, States]:
-    grouped: dict[Any, list[Any]] = defaultdict(list)
-    values = map(attrgetter(*metric.measured), rows) if metric.measured else rows
-    if metric.by:
-        for key, value in zip(map(attrgetter(*metric.by), rows), values, strict=True):
-            grouped[key].append(value)
-    else:
-        grouped[()] = list(values)
-    # Of several names attrgetter gives tuples, of one name bare values.
-    bare_keys, columns_needed = len(metric.by) == 1, len(metric.measured) > 1
+def _reduce(
+    metric: Metric, windows_ms: Iterable[int], columns: Mapping[str, Sequence[Any]]
+) -> dict[tuple[Any, ...], States]:
+    """The states of each group of each window, by (window, *group)."""
+    grouped: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
+    keys = zip(windows_ms, *[columns[dimension] for dimension in metric.by], strict=True)
+    measured = [columns[field] for field in metric.measured]
+    values = measured[0] if len(measured) == 1 else zip(*measured, strict=True) if measured else repeat(None)
+    for key, value in zip(keys, values):  # noqa: B905  there may be nothing measured, without end
+        grouped[key].append(value)
     reducers = [
         (REDUCE[accumulator.kind], metric.measured.index(accumulator.field) if accumulator.field else 0)
         for accumulator in metric.accumulators
     ]
-    groups: dict[GroupKey, States] = {}
     with localcontext(EXACT):
-        for key, values_of_group in grouped.items():
-            columns = list(zip(*values_of_group, strict=True)) if columns_needed else [values_of_group]
-            states = tuple([reduce(columns[column]) for reduce, column in reducers])
-            groups[(key,) if bare_keys else key] = states
-    return groups
+        return {key: _states(reducers, each, len(measured)) for key, each in grouped.items()}
+
+
+def _states(reducers: Sequence[tuple[Any, int]], values: Sequence[Any], measured: int) -> States:
+    columns = list(zip(*values, strict=True)) if measured > 1 else [values]
+    return tuple([reduce(columns[column]) for reduce, column in reducers])
 
 
 def absorb(metric: Metric, base: Groups, delta: Groups) -> tuple[dict[GroupKey, States], int]:

@@ -4,14 +4,13 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain, compress
-from typing import Any
+from itertools import chain
 
 from chalicelib.aggregates.metric import Catalog
 from chalicelib.aggregates.partial import Groups, PartialKey, fold, merge_groups
-from chalicelib.aggregates.windows import window_start
 from chalicelib.records.batch import Batch
-from chalicelib.records.decode import Decoded, Decoder
+from chalicelib.records.cloudevents import CloudEvent
+from chalicelib.records.decode import Columns, Decoded, Decoder, Part
 
 
 class BatchFold:
@@ -23,6 +22,7 @@ class BatchFold:
 
     def __init__(self, catalog: Catalog, decoder: Decoder, batch: Batch, decoded: Sequence[Decoded]) -> None:
         self._event_types = {kind: name for name, kind in decoder.event_classes.items()}
+        self._decoder = decoder
         self._catalog = catalog
         self._writer = batch.writer
         self._decoded = decoded
@@ -58,33 +58,22 @@ class BatchFold:
 
     def _fold(self, decoded: Sequence[Decoded]) -> dict[PartialKey, Groups]:
         deltas: dict[PartialKey, Groups] = {}
-        for event_type, data, times_ms in self._by_event_type(decoded):
-            rows_by_size: dict[int, Mapping[int, Sequence[Any]]] = {}
+        for event_type, times_ms, columns in self._by_event_type(decoded):
+            windows_ms: dict[int, Sequence[int]] = {}
             for metric in self._catalog.of_event_type(event_type):
                 size_ms = metric.window_ms
-                if size_ms not in rows_by_size:
-                    rows_by_size[size_ms] = _by_window(data, times_ms, size_ms)
-                deltas |= fold(metric, self._writer, rows_by_size[size_ms])
+                if size_ms not in windows_ms:
+                    windows_ms[size_ms] = [time_ms - time_ms % size_ms for time_ms in times_ms]
+                deltas |= fold(metric, self._writer, windows_ms[size_ms], columns)
         return deltas
 
-    def _by_event_type(self, decoded: Sequence[Decoded]) -> Iterator[tuple[str, Sequence[Any], Sequence[int]]]:
-        events = list(chain.from_iterable([each.events for each in decoded]))
-        times_ms = list(chain.from_iterable([each.times_ms for each in decoded]))
-        kinds = dict.fromkeys(map(type, events))
-        for kind in kinds:
-            if len(kinds) == 1:
-                yield self._event_types[kind], [event.data for event in events], times_ms
-            else:
-                is_of_kind = [type(event) is kind for event in events]
-                data = [event.data for event in compress(events, is_of_kind)]
-                yield self._event_types[kind], data, list(compress(times_ms, is_of_kind))
-
-
-def _by_window(data: Sequence[Any], times_ms: Sequence[int], size_ms: int) -> Mapping[int, Sequence[Any]]:
-    first_ms, last_ms = window_start(min(times_ms), size_ms), window_start(max(times_ms), size_ms)
-    if first_ms == last_ms:
-        return {first_ms: data}
-    rows: dict[int, list[Any]] = defaultdict(list)
-    for row, time_ms in zip(data, times_ms, strict=True):
-        rows[time_ms - time_ms % size_ms].append(row)  # `window_start`, without a call for each event
-    return rows
+    def _by_event_type(self, decoded: Sequence[Decoded]) -> Iterator[tuple[str, Sequence[int], Columns]]:
+        by_kind: dict[type[CloudEvent], list[Part]] = defaultdict(list)
+        for part in chain.from_iterable(map(self._decoder.parts_of, decoded)):
+            by_kind[part.kind].append(part)
+        for kind, parts in by_kind.items():
+            times_ms = list(chain.from_iterable([part.times_ms for part in parts]))
+            columns = {
+                field: list(chain.from_iterable([part.columns[field] for part in parts])) for field in parts[0].columns
+            }
+            yield self._event_types[kind], times_ms, columns

@@ -31,7 +31,8 @@ DIMENSION_CHARACTERS_MAX = 1_024  # a group is named by its dimensions: in items
 MEASURED_RULE = "a measured number is finite, below 10^19, and has at most 38 digits and 37 decimals"
 
 _time_of = attrgetter("time")
-Getter = tuple[str, Callable[[Any], Any]]  # a field of data, and how to get it of an event
+_data_of = attrgetter("data")
+Getter = tuple[str, Callable[[Any], Any]]  # a field of data, and how to get it
 
 
 class EventType(Struct, frozen=True):
@@ -48,6 +49,17 @@ class EventType(Struct, frozen=True):
     dimensions: tuple[str, ...] = ()
 
 
+Columns = Mapping[str, Sequence[Any]]  # of events of one type: a field's values, event by event
+
+
+class Part(Struct, frozen=True, gc=False):
+    """Of a record, the events of one type: their times and those of their fields that some metric looks at."""
+
+    kind: type[CloudEvent]
+    times_ms: Sequence[int]
+    columns: Columns
+
+
 class Decoded(Struct, frozen=True):
     """What one record holds.
 
@@ -55,7 +67,8 @@ class Decoded(Struct, frozen=True):
             the place of its user record in the aggregate, None outside one; identities and contents are fingerprints.
             misplaced is how many user records the KPL sends again because another shard takes them; duplicates, how
             many events were counted before.
-    Why fingerprints here: an event that was just decoded is still in the processor's cache; later it costs twice.
+            parts tell the same events by type; without any, `Decoder.parts_of` makes them.
+    Why all this here: an event that was just decoded is still in the processor's cache; later it costs twice.
     """
 
     events: Sequence[CloudEvent]
@@ -64,6 +77,7 @@ class Decoded(Struct, frozen=True):
     numbers: Sequence[int | None]
     identities: Sequence[int] = ()
     contents: Sequence[int] = ()
+    parts: Sequence[Part] = ()
     rejected: Sequence[Rejected] = ()
     aggregate: kpl.Aggregate | None = None
     misplaced: int = 0
@@ -86,9 +100,36 @@ class Decoded(Struct, frozen=True):
             numbers=list(compress(self.numbers, kept)),
             identities=list(compress(self.identities, kept)),
             contents=list(compress(self.contents, kept)),
+            parts=(),
             rejected=[*self.rejected, *rejected],
             duplicates=self.duplicates + len(places) - len(rejected),
         )
+
+
+class _Rules(Struct, frozen=True):
+    """What the events of one type must keep to, beyond what their data class checks; and what metrics look at."""
+
+    lateness_ms: int
+    measured: Sequence[Getter]
+    dimensions: Sequence[Getter]
+
+    def columns(self, events: Sequence[CloudEvent]) -> Columns:
+        data = list(map(_data_of, events))
+        return {field: list(map(value_of, data)) for field, value_of in (*self.dimensions, *self.measured)}
+
+    def refusal(self, part: Part, bytes_max: int, arrived_at_ms: int) -> Refusal | None:
+        if min(part.times_ms) < arrived_at_ms - self.lateness_ms:
+            return Refusal(Reason.TOO_LATE, f"its time lies over {self.lateness_ms} ms before its arrival")
+        for field, _ in self.measured:
+            if not _all_measurable(part.columns[field]):
+                return Refusal(Reason.INVALID, f"{MEASURED_RULE} - at `$.data.{field}`")
+        if bytes_max <= DIMENSION_CHARACTERS_MAX:
+            return None
+        for field, _ in self.dimensions:
+            if max(map(len, part.columns[field])) > DIMENSION_CHARACTERS_MAX:
+                rule = f"a dimension has at most {DIMENSION_CHARACTERS_MAX} characters"
+                return Refusal(Reason.INVALID, f"{rule} - at `$.data.{field}`")
+        return None
 
 
 class Decoder:
@@ -144,9 +185,20 @@ class Decoder:
             raise
         except Exception:  # noqa: BLE001  whatever it is, going through one by one finds and names it
             return self._decode_one_by_one(record, payloads, numbers, aggregate)
-        if events and self._refusal(events, times_ms, max(map(len, payloads)), record.arrived_at_ms):
+        parts = self._parts(events, times_ms)
+        bytes_max = max(map(len, payloads), default=0)
+        if any(self._refusal(part, bytes_max, record.arrived_at_ms) for part in parts):
             return self._decode_one_by_one(record, payloads, numbers, aggregate)
-        return Decoded(events, times_ms, payloads, numbers, identities(events), contents(payloads), aggregate=aggregate)
+        return Decoded(
+            events,
+            times_ms,
+            payloads,
+            numbers,
+            identities(events),
+            contents(payloads),
+            parts,
+            aggregate=aggregate,
+        )
 
     def _decode_one_by_one(
         self,
@@ -168,7 +220,14 @@ class Decoder:
         events = [event for event, _, _ in kept]
         texts, kept_numbers = [text for _, text, _ in kept], [number for _, _, number in kept]
         return Decoded(
-            events, _times_ms(events), texts, kept_numbers, identities(events), contents(texts), rejected, aggregate
+            events,
+            _times_ms(events),
+            texts,
+            kept_numbers,
+            identities(events),
+            contents(texts),
+            rejected=rejected,
+            aggregate=aggregate,
         )
 
     def _decode_payload(self, payload: bytes, arrived_at_ms: int) -> Iterator[tuple[bytes, CloudEvent | Refusal]]:
@@ -207,50 +266,32 @@ class Decoder:
         event = self.decode_event(text)
         if isinstance(event, Refusal):
             return event
-        return self._refusal([event], _times_ms([event]), len(text), arrived_at_ms) or event
+        (part,) = self._parts([event], _times_ms([event]))
+        return self._refusal(part, len(text), arrived_at_ms) or event
 
-    def _refusal(
-        self, events: Sequence[CloudEvent], times_ms: Sequence[int], bytes_max: int, arrived_at_ms: int
-    ) -> Refusal | None:
+    def parts_of(self, decoded: Decoded) -> Sequence[Part]:
+        """The record's events by type."""
+        return decoded.parts or self._parts(decoded.events, decoded.times_ms)
+
+    def _parts(self, events: Sequence[CloudEvent], times_ms: Sequence[int]) -> list[Part]:
+        kinds = dict.fromkeys(map(type, events))
+        if len(kinds) == 1:
+            return [Part(kind, times_ms, self._rules[kind].columns(events)) for kind in kinds]
+        parts = []
+        for kind in kinds:
+            is_of_kind = [type(event) is kind for event in events]
+            columns = self._rules[kind].columns(list(compress(events, is_of_kind)))
+            parts.append(Part(kind, list(compress(times_ms, is_of_kind)), columns))
+        return parts
+
+    def _refusal(self, part: Part, bytes_max: int, arrived_at_ms: int) -> Refusal | None:
         """Why not all of these well-formed events can be counted; None when they can.
 
         Shapes: bytes_max is the size of the largest one's text: what is short holds nothing that is too long.
         """
-        if max(times_ms) > arrived_at_ms + self._future_tolerance_ms:
+        if max(part.times_ms) > arrived_at_ms + self._future_tolerance_ms:
             return Refusal(Reason.FROM_THE_FUTURE, f"its time lies over {self._future_tolerance_ms} ms after arrival")
-        kinds = set(map(type, events))
-        if len(kinds) == 1:
-            return self._rules[kinds.pop()].refusal(events, times_ms, bytes_max, arrived_at_ms)
-        for kind in kinds:
-            is_of_kind = [type(event) is kind for event in events]
-            of_kind, times_of_kind_ms = list(compress(events, is_of_kind)), list(compress(times_ms, is_of_kind))
-            if refusal := self._rules[kind].refusal(of_kind, times_of_kind_ms, bytes_max, arrived_at_ms):
-                return refusal
-        return None
-
-
-class _Rules(Struct, frozen=True):
-    """What the events of one type must keep to, beyond what their data class checks."""
-
-    lateness_ms: int
-    measured: Sequence[Getter]
-    dimensions: Sequence[Getter]
-
-    def refusal(
-        self, events: Sequence[CloudEvent], times_ms: Sequence[int], bytes_max: int, arrived_at_ms: int
-    ) -> Refusal | None:
-        if min(times_ms) < arrived_at_ms - self.lateness_ms:
-            return Refusal(Reason.TOO_LATE, f"its time lies over {self.lateness_ms} ms before its arrival")
-        for field, value_of in self.measured:
-            if not _all_measurable(map(value_of, events)):
-                return Refusal(Reason.INVALID, f"{MEASURED_RULE} - at `$.data.{field}`")
-        if bytes_max <= DIMENSION_CHARACTERS_MAX:
-            return None
-        for field, value_of in self.dimensions:
-            if max(map(len, map(value_of, events))) > DIMENSION_CHARACTERS_MAX:
-                rule = f"a dimension has at most {DIMENSION_CHARACTERS_MAX} characters"
-                return Refusal(Reason.INVALID, f"{rule} - at `$.data.{field}`")
-        return None
+        return self._rules[part.kind].refusal(part, bytes_max, arrived_at_ms)
 
 
 def _times_ms(events: Iterable[CloudEvent]) -> list[int]:
@@ -259,7 +300,7 @@ def _times_ms(events: Iterable[CloudEvent]) -> list[int]:
 
 
 def _getters(fields: Iterable[str]) -> list[Getter]:
-    return [(field, attrgetter(f"data.{field}")) for field in fields]
+    return [(field, attrgetter(field)) for field in fields]
 
 
 def _is_malformed(outcome: CloudEvent | Refusal) -> bool:

@@ -33,7 +33,8 @@ sales = st.lists(
 
 
 def groups_of(metric, rows):
-    deltas = fold(metric, "writer", {0: rows} if rows else {})
+    columns = {name: [getattr(row, name) for row in rows] for name in Sale.__struct_fields__}
+    deltas = fold(metric, "writer", [0] * len(rows), columns)
     return next(iter(deltas.values()), {})
 
 

@@ -92,11 +92,13 @@ def store(sales, catalog=CATALOG):
     """The partials that ingest makes of these sales."""
     partials = {}
     for metric in catalog.metrics.values():
-        by_writer = defaultdict(lambda: defaultdict(list))
+        by_writer = defaultdict(list)
         for each in sales:
-            by_writer[each.writer][window_start(each.time_ms, metric.window_ms)].append(each.sale)
-        for writer, rows_by_window in by_writer.items():
-            for key, delta in fold(metric, writer, rows_by_window).items():
+            by_writer[each.writer].append(each)
+        for writer, mine in by_writer.items():
+            windows_ms = [window_start(each.time_ms, metric.window_ms) for each in mine]
+            columns = {name: [getattr(each.sale, name) for each in mine] for name in Sale.__struct_fields__}
+            for key, delta in fold(metric, writer, windows_ms, columns).items():
                 partials[key] = Partial("1", 1, absorb(metric, {}, delta)[0])
     return partials
 
