@@ -38,7 +38,7 @@ examples:
 
 exit codes:
   0  the stream accepted every event
-  1  it did not accept some; sending the whole file again counts those that it did accept twice
+  1  it did not accept some; send the whole file again within the stage's DEDUP_HORIZON: what it did accept counts once
   2  a line is no event, there is no such file or stream, or nothing answers at the endpoint; nothing was sent
      (with --no-check: nothing from that line on)
 """
