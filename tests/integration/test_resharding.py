@@ -159,6 +159,7 @@ class Stage:
             shares=self.table,
             progress=self.table,
             shards=self._events_stream,
+            letters=None,
             clock_ms=now_ms,
         )
         self._began_ms = now_ms()

@@ -128,9 +128,9 @@ def progress_kept_when_a_metric_is_added(monkeypatch):
 def lateness_by_the_wall_clock(monkeypatch):
     """Each attempt measures an event's lateness at its own moment, some seconds after the record's arrival."""
 
-    def refusal(rules, events, times_ms, bytes_max, arrived_at_ms):
+    def refusal(rules, part, bytes_max, arrived_at_ms):
         moments.append(len(moments))
-        return exact(rules, events, times_ms, bytes_max, arrived_at_ms + len(moments) % 7_000)
+        return exact(rules, part, bytes_max, arrived_at_ms + len(moments) % 7_000)
 
     moments = []
     exact = decode._Rules.refusal
@@ -188,11 +188,6 @@ def a_run_keyed_by_its_first_record(monkeypatch):
         log.items[writer, part.first, number] = max(standing, (part.first, encode_run(part)), key=lambda it: len(it[1]))
 
     monkeypatch.setattr(MemoryIds, "put_item", put)
-
-
-def items_of_a_run_in_any_order(monkeypatch):
-    exact = MemoryIds.items_of
-    monkeypatch.setattr(MemoryIds, "items_of", lambda log, run: reversed(list(exact(log, run))))
 
 
 # … rule 4: the log of a prefix is durable before it is acknowledged, and holds nothing beyond it
@@ -288,7 +283,6 @@ MUTANTS = [
     a_child_that_inherits_nothing,
     a_child_that_knows_one_of_its_parents,
     a_run_keyed_by_its_first_record,
-    items_of_a_run_in_any_order,
     an_acknowledgement_before_the_log_is_durable,
     a_horizon_by_the_first_record_of_a_batch,
     a_number_of_ids_that_depends_on_the_batch,
