@@ -16,6 +16,7 @@ from chalicelib.identity.memory import LastCounted, ShardIds
 from chalicelib.identity.run import CountedRecord, IdRun, make_run
 from chalicelib.records.batch import Record
 from chalicelib.records.decode import Decoded
+from chalicelib.records.fingerprint import lower_halves
 from chalicelib.records.rejection import Reason, Refusal, Rejected
 
 CONFLICT = "its id was counted shortly before, with other content"
@@ -50,9 +51,9 @@ def judge(
             decoded[i] is what records[i] holds.
     """
     ids = list(chain.from_iterable([each.identities for each in decoded]))
-    fingerprints = list(chain.from_iterable([each.contents for each in decoded]))
+    fingerprints = lower_halves(list(chain.from_iterable([each.contents for each in decoded])))
     if len(set(ids)) == len(ids) and known.lacks(ids):
-        return Judged(decoded, array("Q", ids), array("I", fingerprints))
+        return Judged(decoded, array("Q", ids), fingerprints)
     last = known.find_last(ids)  # … before the batch; from here on it is kept up, event by event
     suspects = last.keys() | {each for each, times in Counter(ids).items() if times > 1}
     ends = list(accumulate(len(each.events) for each in decoded))

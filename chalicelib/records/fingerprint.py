@@ -33,10 +33,14 @@ def identities(events: Sequence[CloudEvent]) -> list[int]:
     return list(map(xxh3_64_intdigest, encoded_ids, map(_seed, map(_source_of, events))))
 
 
-def contents(texts: Sequence[bytes]) -> "array[int]":
-    """The 32-bit fingerprint of each event's JSON text, blanks around it apart: the lower half of its XXH3."""
-    halves = array("I", array("Q", map(xxh3_64_intdigest, map(bytes.strip, texts))).tobytes())
-    return halves[::2]
+def contents(texts: Sequence[bytes]) -> list[int]:
+    """The 64-bit fingerprint of each event's JSON text, blanks around it apart."""
+    return list(map(xxh3_64_intdigest, map(bytes.strip, texts)))
+
+
+def lower_halves(fingerprints: Sequence[int]) -> "array[int]":
+    """The lower 32 bits of 64-bit fingerprints, packed."""
+    return array("I", array("Q", fingerprints).tobytes())[::2]
 
 
 @lru_cache(SOURCES_CACHED)
