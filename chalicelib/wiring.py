@@ -95,6 +95,7 @@ def counted_ids() -> CountedIds:
 
 @cache
 def _ingest() -> Ingest:
+    CATALOG.outlives(settings().events_retention_ms)
     return Ingest(
         CATALOG,
         decoder(CATALOG, settings().lateness_ms, settings().future_tolerance_ms),

@@ -110,6 +110,16 @@ class Catalog:
         """Changes whenever a metric is added or removed."""
         return f"{crc32(repr(sorted(self.metrics)).encode()):08x}"
 
+    def outlives(self, events_retention_ms: int) -> None:
+        """Check that each metric's windows are kept for as long as the stream can bring their events again.
+
+        Raises: DefinitionError: a replay would make an expired window anew, of the later part of its events.
+        """
+        for metric in self.metrics.values():
+            if metric.retention_ms < events_retention_ms:
+                kept = format_duration(events_retention_ms)
+                raise DefinitionError(f"metric {metric.name!r}: its retention is below the stream's own {kept}")
+
     def of_event_type(self, event_type: str) -> list[Metric]:
         """The metrics that count events of this type."""
         return [metric for metric in self.metrics.values() if metric.event_type == event_type]

@@ -10,7 +10,7 @@ Four rules make every attempt at a batch decide alike; docs/guarantees.md says w
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from chalicelib.consumers.ports import IdLog, ShardLister
+from chalicelib.consumers.ports import IdLog, RunsRead, ShardLister
 from chalicelib.errors import TransientError
 from chalicelib.identity.judge import Judged, judge
 from chalicelib.identity.memory import ShardIds
@@ -97,7 +97,7 @@ class CountedIds:
         if known is not None:
             known = known.cut(first)
         if known is None or known.until is None or not known.reaches_back(needed_ms, self._ids_max):
-            known, spanning = self._load(batch.stream, batch.shard_id, first, needed_ms - SLACK_MS, time_left_ms)
+            known, spanning = self._load(batch, first, needed_ms - SLACK_MS, time_left_ms)
         else:
             read = self._log.read_on(batch.writer, after=known.until, before=first, timeout_ms=time_left_ms())
             spanning = read.spanning
@@ -115,18 +115,22 @@ class CountedIds:
         return known
 
     def _load(
-        self, stream: str, shard_id: str, before: str | None, since_ms: int, time_left_ms: Callable[[], int]
+        self, batch: Batch, before: str, since_ms: int, time_left_ms: Callable[[], int]
     ) -> tuple[ShardIds, IdRun | None]:
         """Read a shard's ids, its ancestors' where its own do not reach back far enough, and what spans `before`."""
-        read = self._log.read_back(
-            writer_of(stream, shard_id),
-            before=before,
-            since_ms=since_ms,
-            ids_max=self._ids_max,
-            timeout_ms=time_left_ms(),
-        )
-        parents = self.shard(shard_id, time_left_ms()).parents if read.since_ms is None else ()
-        inherited = [
-            self._load(stream, parent, None, since_ms, time_left_ms)[0] for parent in parents if parent in self._listed
-        ]
-        return ShardIds(read.runs, inherited, read.since_ms), read.spanning
+        loaded: dict[str, ShardIds] = {}  # an ancestor may be one by several ways
+
+        def read(shard_id: str, before: str | None) -> RunsRead:
+            limits = {"since_ms": since_ms, "ids_max": self._ids_max, "timeout_ms": time_left_ms()}
+            return self._log.read_back(writer_of(batch.stream, shard_id), before=before, **limits)
+
+        def inherited(shard_id: str, since_ms: int | None) -> list[ShardIds]:
+            parents = self.shard(shard_id, time_left_ms()).parents if since_ms is None else ()
+            for parent in parents:
+                if parent in self._listed and parent not in loaded:
+                    of_parent = read(parent, None)
+                    loaded[parent] = ShardIds(of_parent.runs, inherited(parent, of_parent.since_ms), of_parent.since_ms)
+            return [loaded[parent] for parent in parents if parent in loaded]
+
+        own = read(batch.shard_id, before)
+        return ShardIds(own.runs, inherited(batch.shard_id, own.since_ms), own.since_ms), own.spanning

@@ -144,6 +144,8 @@ def _of_kind(kind: type[CloudEvent], kinds: Collection[Any], events: Sequence[Cl
 def _ask(handler: Handler, data: Any) -> bool | Refusal:
     try:
         return bool(handler.when(data))
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001  a predicate that fails must not stop the shard
         return Refusal(Reason.NOT_HANDLED, explain_refusal(error))
 

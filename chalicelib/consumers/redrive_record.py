@@ -40,7 +40,7 @@ def _to_be_handled(letter: Letter) -> bytes:
     event_id = f"{place}/{blake2b(letter.data, digest_size=8).hexdigest()}"
     try:
         return to_be_handled(letter.data, event_id, letter.arrived_at)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptError("a letter that was not handled is no event") from error
 
 

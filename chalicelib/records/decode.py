@@ -19,14 +19,15 @@ from msgspec import Struct
 from chalicelib.records import kpl
 from chalicelib.records.batch import Record
 from chalicelib.records.cloudevents import CloudEvent, event_class, event_decoder, explain
-from chalicelib.records.compression import CompressionError, expand, is_compressed
+from chalicelib.records.compression import EXPANDED_BYTES_MAX, CompressionError, expand, is_compressed
 from chalicelib.records.fingerprint import contents, identities
 from chalicelib.records.rejection import Reason, Refusal, Rejected
 
 # The numbers that can be measured: 38 digits (as many as DynamoDB keeps), below 10^19 and at most 37 decimals, trailing
 # zeros included. Only bounded numbers can be summed exactly in an item of bounded size.
 MEASURED = Context(prec=38, Emin=0, Emax=18, traps=[Clamped, InvalidOperation, Overflow, Rounded])
-LINES_MAX = 100_000  # in one payload; each line that is no event costs over 500 bytes of memory
+FAILED_EXPANSION_BYTES = 512 * 1024  # what a payload that cannot be expanded is taken to have cost
+LINES_MAX = 100_000  # in one record; each line that is no event costs over 500 bytes of memory
 DIMENSION_CHARACTERS_MAX = 1_024  # a group is named by its dimensions: in items, in memory, in the cursors of answers
 MEASURED_RULE = "a measured number is finite, below 10^19, and has at most 38 digits and 37 decimals"
 
@@ -91,7 +92,8 @@ class Decoded(Struct, frozen=True):
 
     def without(self, places: Collection[int], rejected: Sequence[Rejected]) -> "Decoded":
         """The same without the events at these places: so many are rejected after all, the others are duplicates."""
-        kept = [place not in places for place in range(len(self.events))]
+        dropped = set(places)
+        kept = [place not in dropped for place in range(len(self.events))]
         return msgspec.structs.replace(
             self,
             events=list(compress(self.events, kept)),
@@ -209,8 +211,14 @@ class Decoder:
     ) -> Decoded:
         kept: list[tuple[CloudEvent, bytes, int | None]] = []
         rejected: list[Rejected] = []
+        bytes_left = EXPANDED_BYTES_MAX  # of all payloads together: a small record may hold many bombs
         for number, payload in zip(numbers, payloads, strict=True):
-            for data, outcome in self._decode_payload(payload, record.arrived_at_ms):
+            text, refusal = _expanded(payload)
+            bytes_left -= len(text) if refusal is None else FAILED_EXPANSION_BYTES
+            if bytes_left < 0 or len(kept) + len(rejected) > LINES_MAX:
+                return _too_much(record)
+            outcomes = [(payload, refusal)] if refusal else self._decode_text(payload, text, record.arrived_at_ms)
+            for data, outcome in outcomes:
                 if isinstance(outcome, CloudEvent):
                     kept.append((outcome, data, number))
                 elif aggregate and number is not None:
@@ -230,16 +238,13 @@ class Decoder:
             aggregate=aggregate,
         )
 
-    def _decode_payload(self, payload: bytes, arrived_at_ms: int) -> Iterator[tuple[bytes, CloudEvent | Refusal]]:
+    def _decode_text(
+        self, payload: bytes, text: bytes, arrived_at_ms: int
+    ) -> Iterator[tuple[bytes, CloudEvent | Refusal]]:
         """Give each event that the payload holds, with its JSON, and each refusal, with the bytes to keep of it."""
-        try:
-            text = expand(payload) if is_compressed(payload) else payload
-        except CompressionError as error:
-            yield payload, Refusal(Reason.MALFORMED, str(error))
-            return
         whole = self._decode_object(text, arrived_at_ms)
         if not _is_malformed(whole):
-            yield text if isinstance(whole, CloudEvent) else payload, whole
+            yield text.strip() if isinstance(whole, CloudEvent) else payload, whole
             return
         if text.count(b"\n") > LINES_MAX:
             yield payload, Refusal(Reason.MALFORMED, f"it has over {LINES_MAX} lines")
@@ -292,6 +297,21 @@ class Decoder:
         if max(part.times_ms) > arrived_at_ms + self._future_tolerance_ms:
             return Refusal(Reason.FROM_THE_FUTURE, f"its time lies over {self._future_tolerance_ms} ms after arrival")
         return self._rules[part.kind].refusal(part, bytes_max, arrived_at_ms)
+
+
+def _expanded(payload: bytes) -> tuple[bytes, Refusal | None]:
+    """The payload's text, or why it has none."""
+    try:
+        return (expand(payload) if is_compressed(payload) else payload), None
+    except CompressionError as error:
+        return b"", Refusal(Reason.MALFORMED, str(error))
+
+
+def _too_much(record: Record) -> Decoded:
+    """A record whose payloads are together more than a function can hold is kept as one piece."""
+    rule = f"its payloads expand beyond {EXPANDED_BYTES_MAX} bytes or {LINES_MAX} lines together"
+    rejected = Rejected(Refusal(Reason.MALFORMED, rule), record.partition_key, None, record.data)
+    return Decoded((), (), (), (), rejected=[rejected])
 
 
 def _times_ms(events: Iterable[CloudEvent]) -> list[int]:

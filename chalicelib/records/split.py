@@ -12,6 +12,7 @@ from msgspec import Struct
 from chalicelib.records import kpl
 from chalicelib.records.batch import Record
 from chalicelib.records.compression import CompressionError, expand, is_compressed
+from chalicelib.records.decode import LINES_MAX
 
 
 class Piece(Struct, frozen=True):
@@ -43,7 +44,7 @@ def _split_payload(payload: bytes) -> Sequence[bytes]:
         text = expand(payload) if is_compressed(payload) else payload
     except CompressionError:
         return [payload]
-    if _is_json(text):
+    if _is_json(text) or text.count(b"\n") > LINES_MAX:
         return [payload]
     lines = [line for line in text.split(b"\n") if line.strip()]
     return lines if any(map(_is_json, lines)) else [payload]

@@ -82,7 +82,10 @@ def test_tables_keep_and_expire_what_they_should(resources):
 
 def test_the_redrive_queue_outlasts_its_function_and_keeps_what_fails(resources):
     queue, failed = (resources[name]["Properties"] for name in ("RedriveQueue", "RedriveFailedQueue"))
-    assert queue["VisibilityTimeout"] >= 6 * resources["Redrive"]["Properties"]["Timeout"]
+    timeout_s, horizon_s = resources["Redrive"]["Properties"]["Timeout"], 15 * 60
+    assert queue["VisibilityTimeout"] >= 2 * timeout_s
+    last_try_s = queue["VisibilityTimeout"] * (queue["RedrivePolicy"]["maxReceiveCount"] - 1)
+    assert last_try_s + timeout_s < horizon_s, "what was sent before a death comes again while the id log knows it"
     assert queue["RedrivePolicy"] == {
         "deadLetterTargetArn": {"Fn::GetAtt": ["RedriveFailedQueue", "Arn"]},
         "maxReceiveCount": 5,

@@ -268,3 +268,20 @@ def test_whatever_is_rejected_can_be_stored():
 def test_errors_are_cut_to_a_safe_length():
     (rejected,) = decode(json_line({"type": "x" * 100_000})).rejected
     assert len(rejected.refusal.error) <= 300
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        zstd(json_line(order()) + b" " * (12 * 1024 * 1024)),
+        zstd(b"1\n" * 60_000 + json_line(order())),
+        b"\x28\xb5\x2f\xfd broken",
+    ],
+)
+def test_many_bombs_in_one_aggregate_are_one_dead_letter_and_not_the_end_of_the_function(payload):
+    data = aggregated(*[payload] * 70)
+    decoded = make_decoder().decode(record(data))
+    assert not decoded.events
+    (letter,) = decoded.rejected
+    assert (letter.refusal.reason, letter.data) == (Reason.MALFORMED, data)
+    assert "together" in letter.refusal.error
