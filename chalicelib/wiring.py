@@ -68,9 +68,12 @@ def results_topic() -> ResultsTopic:
 @cache
 def effects() -> IdempotentEffects:
     """What runs the handlers. Whoever has it run them registers the invocation's Lambda context first."""
-    # As long as the stream can bring an event again, from its retention or by a producer's repeat.
-    remember_ms = settings().events_retention_ms + settings().dedup_horizon_ms
-    return IdempotentEffects(clients.dynamodb(), settings().idempotency_table, results_topic, remember_ms)
+    return IdempotentEffects(clients.dynamodb(), settings().idempotency_table, results_topic, _remember_ms())
+
+
+def _remember_ms() -> int:
+    """As long as the stream can bring an event again, from its retention or by a producer's repeat."""
+    return settings().events_retention_ms + settings().dedup_horizon_ms
 
 
 def decoder(catalog: Catalog, lateness_ms: int, future_tolerance_ms: int) -> Decoder:
@@ -88,8 +91,7 @@ def decoder(catalog: Catalog, lateness_ms: int, future_tolerance_ms: int) -> Dec
 @cache
 def counted_ids() -> CountedIds:
     """The ids that this container knows to be counted."""
-    kept_ms = settings().events_retention_ms + settings().dedup_horizon_ms
-    table = IdsTable(clients.dynamodb(), settings().ids_table, kept_ms)
+    table = IdsTable(clients.dynamodb(), settings().ids_table, _remember_ms())
     return CountedIds(table, events_stream(), settings().dedup_horizon_ms)
 
 

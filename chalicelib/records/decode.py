@@ -29,6 +29,7 @@ MEASURED = Context(prec=38, Emin=0, Emax=18, traps=[Clamped, InvalidOperation, O
 FAILED_EXPANSION_BYTES = 512 * 1024  # what a payload that cannot be expanded is taken to have cost
 LINES_MAX = 100_000  # in one record; each line that is no event costs over 500 bytes of memory
 DIMENSION_CHARACTERS_MAX = 1_024  # a group is named by its dimensions: in items, in memory, in the cursors of answers
+TOGETHER_RULE = f"its payloads expand beyond {EXPANDED_BYTES_MAX} bytes or {LINES_MAX} lines together"
 MEASURED_RULE = "a measured number is finite, below 10^19, and has at most 38 digits and 37 decimals"
 
 _time_of = attrgetter("time")
@@ -66,9 +67,9 @@ class Decoded(Struct, frozen=True):
 
     Shapes: of `events[i]`, `times_ms[i]` is the time (epoch milliseconds, UTC), `texts[i]` the JSON, and `numbers[i]`
             the place of its user record in the aggregate, None outside one; identities and contents are fingerprints.
-            misplaced is how many user records the KPL sends again because another shard takes them; duplicates, how
-            many events were counted before.
-            parts tell the same events by type; without any, `Decoder.parts_of` makes them.
+            parts tell the same events by type; without any, `Decoder.parts_of` makes them. misplaced is how many user
+            records the KPL sends again because another shard takes them; duplicates, how many events were counted
+            before.
     Why all this here: an event that was just decoded is still in the processor's cache; later it costs twice.
     """
 
@@ -163,9 +164,7 @@ class Decoder:
         try:
             aggregate = kpl.deaggregate(record.data)
         except kpl.BrokenAggregateError as error:
-            refusal = Refusal(Reason.BROKEN_AGGREGATE, str(error))
-            rejected = Rejected(refusal, record.partition_key, None, record.data)
-            return Decoded((), (), (), (), rejected=[rejected])
+            return _rejected_whole(record, Refusal(Reason.BROKEN_AGGREGATE, str(error)))
         payloads = aggregate.payloads
         if record.partition_key != kpl.SIGNATURE or hash_keys == kpl.HASH_KEYS:
             return self._decode_payloads(record, payloads, range(len(payloads)), aggregate)
@@ -216,7 +215,7 @@ class Decoder:
             text, refusal = _expanded(payload)
             bytes_left -= len(text) if refusal is None else FAILED_EXPANSION_BYTES
             if bytes_left < 0 or len(kept) + len(rejected) > LINES_MAX:
-                return _too_much(record)
+                return _rejected_whole(record, Refusal(Reason.MALFORMED, TOGETHER_RULE))
             outcomes = [(payload, refusal)] if refusal else self._decode_text(payload, text, record.arrived_at_ms)
             for data, outcome in outcomes:
                 if isinstance(outcome, CloudEvent):
@@ -307,11 +306,9 @@ def _expanded(payload: bytes) -> tuple[bytes, Refusal | None]:
         return b"", Refusal(Reason.MALFORMED, str(error))
 
 
-def _too_much(record: Record) -> Decoded:
-    """A record whose payloads are together more than a function can hold is kept as one piece."""
-    rule = f"its payloads expand beyond {EXPANDED_BYTES_MAX} bytes or {LINES_MAX} lines together"
-    rejected = Rejected(Refusal(Reason.MALFORMED, rule), record.partition_key, None, record.data)
-    return Decoded((), (), (), (), rejected=[rejected])
+def _rejected_whole(record: Record, refusal: Refusal) -> Decoded:
+    """A record of which nothing can be told apart, or too much, is kept as one piece."""
+    return Decoded((), (), (), (), rejected=[Rejected(refusal, record.partition_key, None, record.data)])
 
 
 def _times_ms(events: Iterable[CloudEvent]) -> list[int]:
