@@ -12,6 +12,7 @@ from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 from chalicelib.consumers.ingest import IngestReport
 from chalicelib.consumers.redrive import RedriveReport
+from chalicelib.consumers.settle import SettleReport
 from chalicelib.consumers.tick import TickReport
 
 NAMESPACE = "Highwater"
@@ -65,6 +66,14 @@ def publish_tick(report: TickReport) -> None:
     """Publish one tick: an alarm on its absence tells that completeness stands still."""
     metrics.add_metric("Ticks", MetricUnit.Count, report.shards - report.failed)
     metrics.add_metric("TicksFailed", MetricUnit.Count, report.failed)
+
+
+def publish_settled(reports: Mapping[str, SettleReport]) -> None:
+    """Publish how each duty about windows that are over went on."""
+    _publish_counts("SlicesSettled", "duty", {purpose: report.slices for purpose, report in reports.items()})
+    _publish_counts("MetricsBehind", "duty", {purpose: report.behind for purpose, report in reports.items()})
+    if errors := {purpose: dict(report.errors) for purpose, report in reports.items() if report.errors}:
+        logger.error("duties left undone", extra={"errors": errors})
 
 
 def publish_redrive(report: RedriveReport) -> None:

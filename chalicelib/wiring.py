@@ -25,6 +25,8 @@ from chalicelib.consumers.counted_ids import CountedIds
 from chalicelib.consumers.handle import HANDLE_TYPE, HandleData
 from chalicelib.consumers.ingest import Ingest
 from chalicelib.consumers.redrive import Redrive
+from chalicelib.consumers.rollup import RollUp
+from chalicelib.consumers.settle import Duty, Settle, SettleAll
 from chalicelib.consumers.tick import TICK_TYPE, Tick, TickData
 from chalicelib.effects import check_handlers
 from chalicelib.query.endpoints import Query
@@ -119,10 +121,25 @@ def ingest(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     return report.response
 
 
+@cache
+def roll_up() -> RollUp:
+    """What keeps the rollups."""
+    return RollUp(CATALOG, settings().lateness_ms, shares=aggregates_table(), rollups=aggregates_table())
+
+
+@cache
+def _settle_all() -> SettleAll:
+    table, metrics = aggregates_table(), CATALOG.metrics.values()
+    duties: list[Duty] = [roll_up()]
+    settles = {duty.purpose: Settle(metrics, duty, table) for duty in duties}
+    return SettleAll(settings().events_stream, events_stream(), table, settles)
+
+
 def tick(context: Any) -> dict[str, Any]:
-    """Put a tick on every open shard; the answer is for whoever invokes the function by hand."""
+    """Put a tick on every open shard, and settle what can be; the answer is for who invokes the function by hand."""
     report = Tick(events_stream())(_now_ms(), context.get_remaining_time_in_millis)
     telemetry.publish_tick(report)
+    telemetry.publish_settled(_settle_all()(context.get_remaining_time_in_millis))
     return {"shards": report.shards, "failed": report.failed}
 
 
@@ -152,6 +169,7 @@ def _query() -> Query:
         lateness_ms=settings().lateness_ms,
         shares=aggregates_table(),
         progress=aggregates_table(),
+        settled=aggregates_table(),
         shards=events_stream(),
         letters=DeadLettersReader(clients.s3(), settings().dead_letters_bucket),
         clock_ms=_now_ms,

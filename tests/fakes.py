@@ -12,24 +12,28 @@ from itertools import groupby
 from threading import RLock
 
 from chalicelib.aggregates.partial import Partial, PartialKey
+from chalicelib.aggregates.rollup import Rollup, WindowKey, unpack_groups
 from chalicelib.aws.letter_objects import LetterWriter, letters_in
-from chalicelib.consumers.ports import Committed, Conflict, Done, Failed, Refused, RunsRead, StoredLetters
+from chalicelib.consumers.ports import Committed, Conflict, Done, Failed, Overtaken, Refused, RunsRead, StoredLetters
 from chalicelib.effects import explain_refusal, result_message
 from chalicelib.errors import TransientError
 from chalicelib.identity.run import decode_run, encode_run, join_runs, look_back, split_run
+from chalicelib.reading.ports import ReadCost, Settled, ShardProgress, StoredShare
 from chalicelib.records.letter import REDRIVEN
 from chalicelib.records.shard import Shard
 
 
 class MemoryAggregates:
-    """The partial store and the progress store, in a dict.
+    """All stores and readers of the aggregates table, in dicts.
 
-    `before_put(put)` runs ahead of each put: it may let another container in, or return an error's name to fail the
-    put without effect; `after_put(put)` returning a name fails it after its effect.
+    `before_put(put)` runs ahead of each put of a partial or a rollup: it may let another container in, or return an
+    error's name to fail the put without effect; `after_put(put)` returning a name fails it after its effect.
     """
 
     def __init__(self):
         self.partials: dict[PartialKey, Partial] = {}
+        self.rollups: dict[WindowKey, Rollup] = {}
+        self.settled: dict[tuple[str, str], Settled] = {}
         self.progress: dict[tuple[str, str], tuple[str, str, int]] = {}
         self.puts = 0
         self.lock = RLock()
@@ -55,6 +59,63 @@ class MemoryAggregates:
         if error := self.after_put(put):
             return Failed(error)
         return Committed(1.0)
+
+    def put_rollups(self, puts, timeout_ms):
+        return [self._put_rollup(put) if timeout_ms else Failed("out of time") for put in puts]
+
+    def _put_rollup(self, put):
+        with self.lock:
+            if error := self.before_put(put):
+                return Failed(error)
+            standing = self.rollups.get(put.key)
+            if (standing.revision if standing else None) != put.built_on:
+                return Overtaken()
+            self.rollups[put.key] = put.rollup
+            if error := self.after_put(put):
+                return Failed(error)
+            return Committed(1.0)
+
+    def read_shares(self, plans, take, timeout_ms):
+        if not timeout_ms:
+            raise TransientError("out of time")
+        with self.lock:
+            found = [(plan, share) for plan in plans for share in self._shares_of(plan)]
+        for plan, share in found:
+            take(plan, share)
+        return ReadCost(len(found), len(found) / 2)
+
+    def _shares_of(self, plan):
+        metric = plan.metric
+        if plan.step_ms == metric.window_ms:
+            for key, partial in self.partials.items():
+                is_planned = key.metric == metric.name and key.partition in plan.partitions
+                if is_planned and plan.start_ms <= key.window_start_ms < plan.end_ms:
+                    yield StoredShare(key.partition, key.window_start_ms, partial.version, partial.groups)
+            return
+        for key, rollup in self.rollups.items():
+            is_planned = (key.metric, key.step_ms) == (metric.name, plan.step_ms) and key.bucket in plan.partitions
+            if is_planned and plan.start_ms <= key.window_start_ms < plan.end_ms:
+                groups = None if rollup.packed is None else unpack_groups(metric, rollup.packed)
+                yield StoredShare(key.bucket, key.window_start_ms, rollup.revision, groups)
+
+    def first_window(self, metric, timeout_ms):
+        return min((key.window_start_ms for key in self.partials if key.metric == metric.name), default=None)
+
+    def advance_settled(self, purpose, metric, built_on, settled, timeout_ms):
+        if not timeout_ms:
+            raise TransientError("out of time")
+        if self.settled.get((purpose, metric.name)) != built_on:
+            return False
+        self.settled[purpose, metric.name] = settled
+        return True
+
+    def read_settled(self, purpose, timeout_ms):
+        if not timeout_ms:
+            raise TransientError("out of time")
+        return {metric: settled for (of, metric), settled in self.settled.items() if of == purpose}
+
+    def read_progress(self, stream, timeout_ms):
+        return [ShardProgress(shard, *known[1:]) for (of, shard), known in self.progress.items() if of == stream]
 
     def advance(self, stream, shard_id, last, timeout_ms):
         if self.refuse_progress or not timeout_ms:

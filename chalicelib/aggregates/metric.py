@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
+from itertools import pairwise
 from typing import Annotated, Any, get_args, get_origin
 from zlib import crc32
 
@@ -19,6 +20,7 @@ from chalicelib.errors import DefinitionError
 
 ITEM_BYTES_MAX = 400_000  # DynamoDB's limit is 400 KiB; the rest is for keys and the item's own attributes
 GROUP_KEY_BYTES_MAX = 150_000  # all groups' dimension values in one partial, encoded
+ROLLUPS = ("1h", "1d")  # what a metric has that declares none
 GROUP_OVERHEAD_BYTES, VALUE_OVERHEAD_BYTES = 8, 5  # of MessagePack, around a group and around each of its values
 
 GroupKey = tuple[str, ...]
@@ -31,7 +33,8 @@ class Metric(Struct, frozen=True, dict=True, kw_only=True):
     Shapes: by, the dimensions: text fields of the event's data; measures, by the name that answers give them.
     Units:  window, lateness, retention are durations (`1m`, `6h`, `400d`). Lateness counts back from an event's
             arrival; without one the stage's `LATENESS` holds. Retention counts from the moment a window can no
-            longer change.
+            longer change. Rollups are the larger windows that are kept beside the base ones, each a multiple of the
+            one before; by default an hour and a day.
     Why buckets and spread: one DynamoDB partition key takes some 1 000 write units a second. Groups are dealt to
             `buckets` by their values, so one group is read from one bucket; `spread` deals writers (shards) to
             further keys, for streams of hundreds of shards.
@@ -46,6 +49,7 @@ class Metric(Struct, frozen=True, dict=True, kw_only=True):
     window: str = "1m"
     lateness: str | None = None
     retention: str = "400d"
+    rollups: tuple[str, ...] | None = None
     buckets: int = 1
     spread: int = 1
     group_limit: int = 1_000
@@ -54,6 +58,14 @@ class Metric(Struct, frozen=True, dict=True, kw_only=True):
     def window_ms(self) -> int:
         """The base window's size, milliseconds."""
         return parse_duration(self.window)
+
+    @cached_property
+    def steps_ms(self) -> tuple[int, ...]:
+        """The sizes of the windows that are stored: the base window, then the rollups, rising; milliseconds."""
+        if self.rollups is not None:
+            return (self.window_ms, *map(parse_duration, self.rollups))
+        usual = (step_ms for step_ms in map(parse_duration, ROLLUPS) if step_ms % self.window_ms == 0)
+        return (self.window_ms, *(step_ms for step_ms in usual if step_ms > self.window_ms))
 
     @cached_property
     def retention_ms(self) -> int:
@@ -83,9 +95,27 @@ class Metric(Struct, frozen=True, dict=True, kw_only=True):
         """The bucket's own partition key for this writer, among its `spread`."""
         return bucket * self.spread + (crc32(writer.encode()) % self.spread if self.spread > 1 else 0)
 
-    def partitions_of(self, bucket: int) -> range:
-        """All partition keys that hold a share of the bucket."""
+    @property
+    def all_partitions(self) -> range:
+        """All partition keys that hold base windows."""
+        return range(self.buckets * self.spread)
+
+    def partitions_of(self, bucket: int, step_ms: int | None = None) -> range:
+        """All partition keys that hold what is stored of the bucket: of its base windows, or of a rollup of this size.
+
+        Why: a rollup has no writers to be spread, so the bucket is its only partition.
+        """
+        if self.is_rollup(step_ms):
+            return range(bucket, bucket + 1)
         return range(bucket * self.spread, (bucket + 1) * self.spread)
+
+    def bucket_in(self, partition: int, step_ms: int | None = None) -> int:
+        """The bucket that a partition key is of, among base windows or among rollups of this size."""
+        return partition if self.is_rollup(step_ms) else partition // self.spread
+
+    def is_rollup(self, step_ms: int | None) -> bool:
+        """Whether windows of this size are rollups; None: of the base size."""
+        return step_ms not in (None, self.window_ms)
 
 
 class Catalog:
@@ -165,13 +195,18 @@ def _check(metric: Metric, event_types: Mapping[str, type[Struct]]) -> None:
     require(not set(taken) & set(metric.measures), "a measure is named like a dimension or a window column")
     for name in (*metric.by, *metric.measures):
         require(name.isidentifier(), f"{name!r} is no plain name")
-    for duration in filter(None, (metric.window, metric.lateness, metric.retention)):
+    for duration in filter(None, (metric.window, metric.lateness, metric.retention, *(metric.rollups or ()))):
         try:
             parse_duration(duration)
         except ValueError as error:
             raise DefinitionError(f"metric {metric.name!r}: {error}") from error
     day_ms = UNIT_MS["d"]
     require(day_ms % metric.window_ms == 0, f"a window of {format_duration(metric.window_ms)} does not divide a day")
+    for below_ms, step_ms in pairwise(metric.steps_ms):
+        rollup = format_duration(step_ms)
+        is_multiple = step_ms > below_ms and step_ms % below_ms == 0
+        require(is_multiple, f"its rollup of {rollup} is no multiple of its windows of {format_duration(below_ms)}")
+        require(day_ms % step_ms == 0, f"its rollup of {rollup} does not divide a day")
     require(metric.buckets >= 1 and metric.spread >= 1 and metric.group_limit >= 1, "a limit is below 1")
     require(bool(metric.by) or metric.buckets == 1, "it has buckets and nothing to deal to them")
     group_bytes = GROUP_OVERHEAD_BYTES + VALUE_OVERHEAD_BYTES * len(metric.by)

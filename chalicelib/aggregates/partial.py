@@ -111,9 +111,14 @@ def merge_groups(metric: Metric, shares: Iterable[Iterable[tuple[GroupKey, State
     """Make one set of groups of several shares, without a limit: for readers, who merge writers and windows."""
     merged: dict[GroupKey, States] = {}
     for share in shares:
-        for group, states in share:
-            merged[group] = merge_states(metric, merged[group], states) if group in merged else states
+        merge_into(merged, metric, share)
     return merged
+
+
+def merge_into(merged: dict[GroupKey, States], metric: Metric, share: Iterable[tuple[GroupKey, States]]) -> None:
+    """Add one more share to what has been merged."""
+    for group, states in share:
+        merged[group] = merge_states(metric, merged[group], states) if group in merged else states
 
 
 def encode_groups(groups: Groups) -> bytes:

@@ -1,38 +1,52 @@
-"""The aggregates table. Only this file knows its key schema and attributes.
+"""The aggregates table. Only this file knows the attributes of its items; `aws.aggregates_keys` knows their keys.
 
-    pk = metric#step#bucket      sk = window_start#writer     checkpoint, version, definition, groups, expires_at
-    pk = progress#stream#metrics sk = shard                   sequence_number, checkpoint, arrived_at_ms
-
-A window's start is RFC 3339 text, so that a range of windows is a range of sort keys.
+a partial    checkpoint, version, definition, groups, expires_at
+a rollup     revision, definition, groups (compressed; none when too large for an item), expires_at
+progress     sequence_number, checkpoint, arrived_at_ms
+settled      from_ms, until_ms, complete_until_ms
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial as bind
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from chalicelib.aggregates.metric import Catalog, GroupKey, Metric
-from chalicelib.aggregates.partial import Partial, PartialKey, States, decode_groups, encode_groups
-from chalicelib.aggregates.windows import format_duration, format_instant, parse_instant
+from chalicelib.aggregates.metric import Catalog, Metric
+from chalicelib.aggregates.partial import Groups, Partial, PartialKey, decode_groups, encode_groups
+from chalicelib.aggregates.rollup import Rollup, WindowKey, unpack_groups
+from chalicelib.aws.aggregates_keys import PROGRESS, SETTLED, share_partition_key, share_sort_key, window_start_of
 from chalicelib.aws.capacity import write_units_of
 from chalicelib.aws.concurrent import call_all, call_in_time, result_in_time
 from chalicelib.aws.failures import CALL_FAILURES, name_of, transient_errors
-from chalicelib.consumers.ports import Committed, Conflict, Failed, PartialPut, PutOutcome
+from chalicelib.consumers.ports import (
+    Committed,
+    Conflict,
+    Failed,
+    Overtaken,
+    PartialPut,
+    PutOutcome,
+    RollupOutcome,
+    RollupPut,
+)
 from chalicelib.errors import DefinitionChangedError
-from chalicelib.query.ports import ReadCost, ReadPlan, ShardProgress, StoredShare
+from chalicelib.reading.ports import ReadCost, ReadPlan, Settled, ShardProgress, StoredShare, Take
 from chalicelib.records.batch import Record
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+T = TypeVar("T")
+
 NOTHING_STANDS = "attribute_not_exists(pk)"  # lets through: the first put of a partial
 BUILT_ON_THIS_CHECKPOINT = "checkpoint = :base"  # lets through: nobody has put since the base was read
+BUILT_ON_THIS_REVISION = "revision = :base"  # the same, of a rollup
 NOT_AHEAD = "attribute_not_exists(pk) OR checkpoint < :new"  # lets through: progress forward; refuses a late repeat
+BUILT_ON_THIS_POSITION = "until_ms = :until AND complete_until_ms = :complete_until"  # as above, of what is settled
 
 
 class AggregatesTable:
-    """The aggregates table on DynamoDB: the PartialStore and the ProgressStore of ingest, and the queries' reads."""
+    """The aggregates table on DynamoDB: every store and reader of partials, rollups, progress and what is settled."""
 
     def __init__(self, client: "DynamoDBClient", name: str, catalog: Catalog, stage_lateness_ms: int) -> None:
         self._client = client
@@ -48,53 +62,72 @@ class AggregatesTable:
         return [_outcome_of(call) for call in call_all(self._put_partial, puts, timeout_ms)]
 
     def _put_partial(self, put: PartialPut) -> PutOutcome:
+        metric = self._catalog.metrics[put.key.metric]
+        base = None if put.built_on is None else {"S": put.built_on}
+        standing = self._put_share(self._item_of(put.key, put.partial), BUILT_ON_THIS_CHECKPOINT, base)
+        if isinstance(standing, Committed):
+            return standing
+        return Conflict(self._partial_of(metric, standing) if standing else None)
+
+    def put_rollups(self, puts: Sequence[RollupPut], timeout_ms: int) -> list[RollupOutcome]:
+        """Carry out the puts at once; one that has not answered in time has failed."""
+        return [_outcome_of(call) for call in call_all(self._put_rollup, puts, timeout_ms)]
+
+    def _put_rollup(self, put: RollupPut) -> RollupOutcome:
+        base = None if put.built_on is None else {"N": str(put.built_on)}
+        standing = self._put_share(self._rollup_item(put.key, put.rollup), BUILT_ON_THIS_REVISION, base)
+        return standing if isinstance(standing, Committed) else Overtaken()
+
+    def _put_share(
+        self, item: dict[str, Any], built_on: str, base: dict[str, str] | None
+    ) -> Committed | Mapping[str, Any] | None:
+        """Put an item if what stands there is what it was built on. Returns: what stands there instead, if not."""
         condition: dict[str, Any] = {"ConditionExpression": NOTHING_STANDS}
-        if put.built_on is not None:
-            condition = {
-                "ConditionExpression": BUILT_ON_THIS_CHECKPOINT,
-                "ExpressionAttributeValues": {":base": {"S": put.built_on}},
-            }
+        if base is not None:
+            condition = {"ConditionExpression": built_on, "ExpressionAttributeValues": {":base": base}}
         try:
             answer = self._client.put_item(
                 TableName=self._name,
-                Item=self._item_of(put.key, put.partial),
+                Item=item,
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 ReturnConsumedCapacity="TOTAL",
                 **condition,
             )
         except self._client.exceptions.ConditionalCheckFailedException as refused:
-            standing: Any = refused.response.get("Item")
-            return Conflict(self._partial_of(self._catalog.metrics[put.key.metric], standing) if standing else None)
+            standing: Mapping[str, Any] | None = refused.response.get("Item")
+            return standing
         return Committed(write_units_of(answer))
 
-    def read_shares(self, plan: ReadPlan, take: Callable[[StoredShare], None], timeout_ms: int) -> ReadCost:
-        """Hand over every writer's share of the planned windows, as it is read, the partitions at once.
+    def read_shares(self, plans: Sequence[ReadPlan], take: Take, timeout_ms: int) -> ReadCost:
+        """Hand over every item of the planned windows, with its plan, as it is read; all partitions at once.
 
-        Shapes: take is called in any order of shares, one call at a time; what it raises ends the read.
+        Shapes: take is called in any order of items, one call at a time; what it raises ends the read.
         Raises: TransientError when a read failed or was not done in time; take is not called any more then.
+                DefinitionChangedError.
         """
         taking = _Taking(take)
-        read = bind(self._read_partition, plan, taking)
+        partitions = [(plan, partition) for plan in plans for partition in plan.partitions]
         try:
-            calls = call_all(read, plan.partitions, timeout_ms)
+            calls = call_all(bind(self._read_partition, taking), partitions, timeout_ms)
             with transient_errors():
                 costs = [result_in_time(call) for call in calls]
         finally:
             taking.stop()
         return ReadCost(sum(cost.items_read for cost in costs), sum(cost.read_units for cost in costs))
 
-    def _read_partition(self, plan: ReadPlan, taking: "_Taking", partition: int) -> ReadCost:
+    def _read_partition(self, taking: "_Taking", planned: tuple[ReadPlan, int]) -> ReadCost:
+        plan, partition = planned
         items_read, read_units = 0, 0.0
         pages = self._client.get_paginator("query").paginate(
             TableName=self._name,
-            # A sort key goes on behind its window's start, so every key of the window at `end` is above the bound.
+            # A key at `end`, bare or going on behind its window's start, is not below the bound.
             KeyConditionExpression="pk = :pk AND sk BETWEEN :start AND :end",
-            ProjectionExpression="sk, #definition, #groups",
+            ProjectionExpression="sk, version, revision, #definition, #groups",
             ExpressionAttributeNames={"#definition": "definition", "#groups": "groups"},  # the first is reserved
             ExpressionAttributeValues={
-                ":pk": {"S": _partition_key(plan.metric, partition)},
-                ":start": {"S": format_instant(plan.start_ms)},
-                ":end": {"S": format_instant(plan.end_ms)},
+                ":pk": {"S": share_partition_key(plan.metric, plan.step_ms, partition)},
+                ":start": {"S": share_sort_key(plan.start_ms)},
+                ":end": {"S": share_sort_key(plan.end_ms)},
             },
             ConsistentRead=True,  # an answer holds all that was committed before it; a stale read might not
             ReturnConsumedCapacity="TOTAL",
@@ -102,13 +135,36 @@ class AggregatesTable:
         for page in pages:
             items_read += len(page["Items"])
             read_units += page.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0)
-            if not taking.take_all(self._share_of(plan.metric, item) for item in page["Items"]):
+            if not taking.take_all(plan, (self._share_of(plan, partition, item) for item in page["Items"])):
                 break
         return ReadCost(items_read, read_units)
 
-    def _share_of(self, metric: Metric, item: Mapping[str, Any]) -> StoredShare:
-        window_start_ms = parse_instant(item["sk"]["S"].partition("#")[0])
-        return StoredShare(window_start_ms, self._groups_of(metric, item))
+    def _share_of(self, plan: ReadPlan, partition: int, item: Mapping[str, Any]) -> StoredShare:
+        is_rollup = plan.metric.is_rollup(plan.step_ms)
+        revision = int(item["revision" if is_rollup else "version"]["N"])
+        groups = self._rollup_groups_of(plan.metric, item) if is_rollup else self._groups_of(plan.metric, item)
+        return StoredShare(partition, window_start_of(item["sk"]["S"]), revision, groups)
+
+    def first_window(self, metric: Metric, timeout_ms: int) -> int | None:
+        """The start of the oldest base window that is stored of a metric, epoch milliseconds; None when there is none.
+
+        Raises: TransientError when it could not be read in time.
+        """
+        calls = call_all(bind(self._first_window_of, metric), metric.all_partitions, timeout_ms)
+        with transient_errors():
+            found = [result_in_time(call) for call in calls]
+        return min((start_ms for start_ms in found if start_ms is not None), default=None)
+
+    def _first_window_of(self, metric: Metric, partition: int) -> int | None:
+        answer = self._client.query(
+            TableName=self._name,
+            KeyConditionExpression="pk = :pk",
+            ProjectionExpression="sk",
+            ExpressionAttributeValues={":pk": {"S": share_partition_key(metric, metric.window_ms, partition)}},
+            ConsistentRead=True,
+            Limit=1,
+        )
+        return next((window_start_of(item["sk"]["S"]) for item in answer["Items"]), None)
 
     def advance(self, stream: str, shard_id: str, last: Record, timeout_ms: int) -> float:
         """Note that everything up to this record is committed; a repeat of the past changes nothing.
@@ -155,34 +211,104 @@ class AggregatesTable:
             for item in items
         ]
 
+    def advance_settled(
+        self, purpose: str, metric: Metric, built_on: Settled | None, settled: Settled, timeout_ms: int
+    ) -> bool:
+        """Note how far the metric's windows are settled, if what stands is what it was built on (None: nothing).
+
+        Returns: whether it was.
+        Raises: TransientError when it is not known to be stored, in time.
+        """
+        item = {
+            "pk": {"S": f"{SETTLED}#{purpose}"},
+            "sk": {"S": metric.name},
+            "from_ms": {"N": str(settled.from_ms)},
+            "until_ms": {"N": str(settled.until_ms)},
+            "complete_until_ms": {"N": str(settled.complete_until_ms)},
+        }
+        condition: dict[str, Any] = {"ConditionExpression": NOTHING_STANDS}
+        if built_on is not None:
+            values = {":until": built_on.until_ms, ":complete_until": built_on.complete_until_ms}
+            condition = {
+                "ConditionExpression": BUILT_ON_THIS_POSITION,
+                "ExpressionAttributeValues": {name: {"N": str(value)} for name, value in values.items()},
+            }
+        put = bind(self._client.put_item, TableName=self._name, Item=item, **condition)
+        try:
+            with transient_errors():
+                call_in_time(put, timeout_ms)
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def read_settled(self, purpose: str, timeout_ms: int) -> dict[str, Settled]:
+        """Read, by metric, how far its windows are settled for this purpose; a metric that never was is not in it.
+
+        Raises: TransientError when the read failed, or was not done in time.
+        """
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._name,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": f"{SETTLED}#{purpose}"}},
+            ConsistentRead=True,
+        )
+        with transient_errors():
+            items = call_in_time(lambda: [item for page in pages for item in page["Items"]], timeout_ms)
+        return {
+            item["sk"]["S"]: Settled(*(int(item[name]["N"]) for name in ("from_ms", "until_ms", "complete_until_ms")))
+            for item in items
+        }
+
     def _progress_key(self, stream: str) -> str:
         # Of these metrics: one that is added has counted nothing yet, so with it progress begins anew.
-        return f"progress#{stream}#{self._catalog.fingerprint}"
+        return f"{PROGRESS}#{stream}#{self._catalog.fingerprint}"
 
     def _item_of(self, key: PartialKey, partial: Partial) -> dict[str, Any]:
         metric = self._catalog.metrics[key.metric]
-        # A window can change until its lateness is over, and is kept for its retention from then on.
-        expires_at_ms = key.window_start_ms + metric.window_ms + self._lateness_ms[metric.name] + metric.retention_ms
         return {
-            "pk": {"S": _partition_key(metric, key.partition)},
-            "sk": {"S": f"{format_instant(key.window_start_ms)}#{key.writer}"},
+            "pk": {"S": share_partition_key(metric, metric.window_ms, key.partition)},
+            "sk": {"S": share_sort_key(key.window_start_ms, key.writer)},
             "checkpoint": {"S": partial.checkpoint},
             "version": {"N": str(partial.version)},
             "definition": {"S": metric.fingerprint},
             "groups": {"B": encode_groups(partial.groups)},
-            "expires_at": {"N": str(expires_at_ms // 1000)},
+            "expires_at": self._expires_at(metric, key.window_start_ms + metric.window_ms),
         }
+
+    def _rollup_item(self, key: WindowKey, rollup: Rollup) -> dict[str, Any]:
+        metric = self._catalog.metrics[key.metric]
+        return {
+            "pk": {"S": share_partition_key(metric, key.step_ms, key.bucket)},
+            "sk": {"S": share_sort_key(key.window_start_ms)},
+            "revision": {"N": str(rollup.revision)},
+            "definition": {"S": metric.fingerprint},
+            **({} if rollup.packed is None else {"groups": {"B": rollup.packed}}),
+            "expires_at": self._expires_at(metric, key.window_end_ms),
+        }
+
+    def _expires_at(self, metric: Metric, window_end_ms: int) -> dict[str, str]:
+        # A window can change until its lateness is over, and is kept for its retention from then on.
+        expires_at_ms = window_end_ms + self._lateness_ms[metric.name] + metric.retention_ms
+        return {"N": str(expires_at_ms // 1000)}
 
     def _partial_of(self, metric: Metric, item: Mapping[str, Any]) -> Partial:
         return Partial(item["checkpoint"]["S"], int(item["version"]["N"]), self._groups_of(metric, item))
 
-    def _groups_of(self, metric: Metric, item: Mapping[str, Any]) -> dict[GroupKey, States]:
-        if item["definition"]["S"] != metric.fingerprint:
-            raise DefinitionChangedError(f"metric {metric.name!r} is stored under another definition; rename it")
+    def _groups_of(self, metric: Metric, item: Mapping[str, Any]) -> Groups:
+        _check_definition(metric, item)
         return decode_groups(metric, item["groups"]["B"])
 
+    def _rollup_groups_of(self, metric: Metric, item: Mapping[str, Any]) -> Groups | None:
+        _check_definition(metric, item)
+        return unpack_groups(metric, item["groups"]["B"]) if "groups" in item else None
 
-def _outcome_of(call: "Future[PutOutcome]") -> PutOutcome:
+
+def _check_definition(metric: Metric, item: Mapping[str, Any]) -> None:
+    if item["definition"]["S"] != metric.fingerprint:
+        raise DefinitionChangedError(f"metric {metric.name!r} is stored under another definition; rename it")
+
+
+def _outcome_of(call: "Future[T]") -> T | Failed:
     try:
         return result_in_time(call)
     except CALL_FAILURES as error:
@@ -192,19 +318,19 @@ def _outcome_of(call: "Future[PutOutcome]") -> PutOutcome:
 class _Taking:
     """Hands shares over, page by page, from several threads to a callable that sees one at a time."""
 
-    def __init__(self, take: Callable[[StoredShare], None]) -> None:
+    def __init__(self, take: Take) -> None:
         self._take = take
         self._lock = Lock()
         self._is_over = False
 
-    def take_all(self, shares: Iterable[StoredShare]) -> bool:
+    def take_all(self, plan: ReadPlan, shares: Iterable[StoredShare]) -> bool:
         """Hand these over; False when no more are wanted. An error ends it for every thread."""
         with self._lock:
             try:
                 for share in shares:
                     if self._is_over:
                         break
-                    self._take(share)
+                    self._take(plan, share)
             except Exception:
                 self._is_over = True
                 raise
@@ -215,7 +341,3 @@ class _Taking:
         self._is_over = True
         with self._lock:
             pass
-
-
-def _partition_key(metric: Metric, partition: int) -> str:
-    return f"{metric.name}#{format_duration(metric.window_ms)}#{partition}"

@@ -10,11 +10,12 @@ Four rules make every attempt at a batch decide alike; docs/guarantees.md says w
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from chalicelib.consumers.ports import IdLog, RunsRead, ShardLister
+from chalicelib.consumers.ports import IdLog, RunsRead
 from chalicelib.errors import TransientError
 from chalicelib.identity.judge import Judged, judge
 from chalicelib.identity.memory import ShardIds
 from chalicelib.identity.run import IdRun, join_runs
+from chalicelib.reading.ports import ShardLister
 from chalicelib.records.batch import Batch, writer_of
 from chalicelib.records.decode import Decoded
 from chalicelib.records.shard import Shard

@@ -33,6 +33,7 @@ from chalicelib.consumers.ports import (
     ProgressStore,
     Refused,
 )
+from chalicelib.consumers.response import deliver_again
 from chalicelib.effects import Handler
 from chalicelib.errors import TransientError
 from chalicelib.identity.judge import Judged
@@ -77,8 +78,7 @@ class IngestReport(Struct):
     @property
     def response(self) -> dict[str, Any]:
         """The answer that Lambda expects: the record from which to retry, if any."""
-        failures = [self.failed_sequence_number] if self.failed_sequence_number else []
-        return {"batchItemFailures": [{"itemIdentifier": failure} for failure in failures]}
+        return deliver_again([self.failed_sequence_number])
 
 
 class _Work(Struct, frozen=True):

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
+from chalicelib.aggregates.metric import Metric
 from chalicelib.aggregates.partial import Partial, PartialKey
+from chalicelib.aggregates.rollup import Rollup, WindowKey
 from chalicelib.effects import Effect
 from chalicelib.identity.run import IdRun
+from chalicelib.reading.ports import Settled, SettledReader, ShardLister
 from chalicelib.records.batch import Record
 from chalicelib.records.letter import Letter
 from chalicelib.records.rejection import Rejected
-from chalicelib.records.shard import Shard
 
 
 class PartialPut(Struct, frozen=True):
@@ -42,6 +44,39 @@ class Failed(Struct, frozen=True):
 
 
 PutOutcome = Committed | Conflict | Failed
+
+
+class AlertKey(NamedTuple):
+    """What an alert's item is of: the alert's name, and a text that tells its window and group."""
+
+    alert: str
+    occasion: str
+
+
+class StoredChange(Struct, frozen=True):
+    """One change of the aggregates table, by the key of the item that changed.
+
+    Shapes: key is None when it is of nothing that consumers look at: progress, a metric that is declared no more, what
+            has expired.
+    """
+
+    sequence_number: str
+    key: WindowKey | AlertKey | None
+
+
+class RollupPut(Struct, frozen=True):
+    """Store this rollup, if what stands there still has the revision that it was built on (None: nothing stands)."""
+
+    key: WindowKey
+    built_on: int | None
+    rollup: Rollup
+
+
+class Overtaken(Struct, frozen=True):
+    """Another rollup was put there meanwhile. The put took no effect."""
+
+
+RollupOutcome = Committed | Overtaken | Failed
 
 
 class Done(Struct, frozen=True):
@@ -75,6 +110,32 @@ class PartialStore(Protocol):
 
     def put_partials(self, puts: Sequence[PartialPut], timeout_ms: int) -> Sequence[PutOutcome]:
         """Carry out the puts, at once; one outcome each, in the order of the puts."""
+
+
+class RollupStore(Protocol):
+    """Keeps rollups, with compare-and-set on their revisions."""
+
+    def put_rollups(self, puts: Sequence[RollupPut], timeout_ms: int) -> Sequence[RollupOutcome]:
+        """Carry out the puts, at once; one outcome each, in the order of the puts."""
+
+
+class SettledStore(SettledReader, Protocol):
+    """Keeps how far windows that can change no more have been seen to, for each purpose."""
+
+    def first_window(self, metric: Metric, timeout_ms: int) -> int | None:
+        """The start of the oldest base window that is stored of a metric, epoch milliseconds; None when there is none.
+
+        Raises: TransientError when it could not be read in time.
+        """
+
+    def advance_settled(
+        self, purpose: str, metric: Metric, built_on: Settled | None, settled: Settled, timeout_ms: int
+    ) -> bool:
+        """Note how far the metric's windows are settled, if what stands is what it was built on (None: nothing).
+
+        Returns: whether it was.
+        Raises: TransientError when it is not known to be stored, in time.
+        """
 
 
 class DeadLetterStore(Protocol):
@@ -144,16 +205,6 @@ class IdLog(Protocol):
 
         Returns: the write units that it took.
         Raises: TransientError when it is not known to be stored.
-        """
-
-
-class ShardLister(Protocol):
-    """Lists the shards of the events stream."""
-
-    def list_shards(self, timeout_ms: int) -> Sequence[Shard]:
-        """List the shards that the stream still knows, closed ones too.
-
-        Raises: TransientError when the stream did not answer in time.
         """
 
 

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from chalicelib.consumers.ports import LetterObjects, MessageQueue, RecordStream
 from chalicelib.consumers.redrive_message import BadMessageError, RedriveMessage, encode_message, parse_message
 from chalicelib.consumers.redrive_object import COME_AGAIN, ObjectRedrive, Outcome, time_left
+from chalicelib.consumers.response import deliver_again
 from chalicelib.errors import TransientError
 from chalicelib.records.letter import CorruptError, CutShortError
 
@@ -28,7 +29,7 @@ class RedriveReport(Struct):
     @property
     def response(self) -> dict[str, Any]:
         """Lambda's partial batch response."""
-        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in self.failed_message_ids]}
+        return deliver_again(self.failed_message_ids)
 
 
 class Redrive:

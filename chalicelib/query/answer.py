@@ -12,12 +12,11 @@ from typing import Any
 from msgspec import Struct
 
 from chalicelib.aggregates.metric import OVERFLOW, GroupKey
-from chalicelib.aggregates.partial import States, merge_states
+from chalicelib.aggregates.partial import Groups, States, merge_states
 from chalicelib.aggregates.windows import window_start
 from chalicelib.query.cursor import PositionValue, encode_cursor
 from chalicelib.query.errors import ParameterError
-from chalicelib.query.ports import StoredShare
-from chalicelib.query.request import DAY_MS, WINDOW_START, Order, WindowsRequest
+from chalicelib.query.request import WINDOW_START, Order, WindowsRequest
 
 GROUPS_MAX = 200_000  # in one answer, before paging: some 100 MB
 
@@ -42,13 +41,13 @@ class Merger:
         self._places = [request.metric.by.index(dimension) for dimension in request.group_by]
         self._conditions = [(request.metric.by.index(dimension), values) for dimension, values in request.where.items()]
 
-    def add(self, share: StoredShare) -> None:
-        """Merge one share.
+    def add(self, window_start_ms: int, groups: Groups) -> None:
+        """Merge the groups that one item holds of a window.
 
         Raises: ParameterError when the answer has more groups than memory is kept for.
         """
-        start_ms = window_of(self._request, share.window_start_ms)
-        for group, states in share.groups.items():
+        start_ms = window_of(self._request, window_start_ms)
+        for group, states in groups.items():
             if self._is_asked_for(group):
                 key = (start_ms, self._project(group))
                 standing = self.groups.get(key)
@@ -72,14 +71,10 @@ class Merger:
 
 
 def window_of(request: WindowsRequest, instant_ms: int) -> int:
-    """The start of the answer's window that holds the instant.
-
-    Why: a step that divides a day is aligned to midnight, so that answers to different ranges have the same windows;
-         another would be aligned to some midnight long ago, so it begins at the range's start. Clipped to the range.
-    """
+    """The start of the answer's window that holds the instant, clipped to the range."""
     if request.step_ms is None:
         return request.start_ms
-    origin_ms = 0 if DAY_MS % request.step_ms == 0 else request.start_ms
+    origin_ms = request.origin_ms
     return max(request.start_ms, origin_ms + window_start(instant_ms - origin_ms, request.step_ms))
 
 

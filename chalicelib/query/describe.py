@@ -5,8 +5,8 @@ from typing import Any
 
 from chalicelib.aggregates.metric import Metric
 from chalicelib.aggregates.windows import format_duration, format_instant
-from chalicelib.query.completeness import complete_until
-from chalicelib.query.ports import ShardProgress
+from chalicelib.reading.completeness import complete_until
+from chalicelib.reading.ports import ShardProgress
 from chalicelib.records.shard import Shard
 
 

@@ -11,15 +11,28 @@ from urllib.parse import urlencode
 
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.query.answer import Merger, page_of
-from chalicelib.query.completeness import complete_until
 from chalicelib.query.dead_letters import describe_dead_letters, parse_dead_letters_request, summarize
 from chalicelib.query.describe import describe_metric, describe_stream, instant_or_null
 from chalicelib.query.errors import ParameterError, UnknownMetricError, quoted
 from chalicelib.query.formats import Answer, Statistics
 from chalicelib.query.http import HttpAnswer, json_answer, negotiate
-from chalicelib.query.plan import plan_read
-from chalicelib.query.ports import LettersReader, ProgressReader, ShardLister, ShardProgress, ShareReader
-from chalicelib.query.request import parse_request
+from chalicelib.query.plan import plan_reads
+from chalicelib.query.ports import LettersReader
+from chalicelib.query.request import WindowsRequest, parse_request
+from chalicelib.reading.completeness import complete_until
+from chalicelib.reading.plans import plan_below
+from chalicelib.reading.ports import (
+    ROLLUPS,
+    ProgressReader,
+    ReadCost,
+    ReadPlan,
+    Settled,
+    SettledReader,
+    ShardLister,
+    ShardProgress,
+    ShareReader,
+    StoredShare,
+)
 from chalicelib.records.shard import Shard
 
 READ_MS_MAX = 24_000  # API Gateway gives up on an integration after 29 s, whatever the function's own time-out is
@@ -41,6 +54,7 @@ class Query:
         lateness_ms: int,
         shares: ShareReader,
         progress: ProgressReader,
+        settled: SettledReader,
         shards: ShardLister,
         letters: LettersReader,
         clock_ms: Callable[[], int],
@@ -51,6 +65,7 @@ class Query:
         self._lateness_ms = lateness_ms
         self._shares = shares
         self._progress = progress
+        self._settled = settled
         self._shards = shards
         self._letters = letters
         self._clock_ms = clock_ms
@@ -92,8 +107,10 @@ class Query:
         request = parse_request(self._metric(name), parameters, began_ms)
         form = negotiate(_first(parameters, "format"), accept)
         shards, progress = self._read_standing(began_ms, remaining_ms)
-        plan, merger = plan_read(request), Merger(request)
-        cost = self._shares.read_shares(plan, merger.add, self._time_left_ms(began_ms, remaining_ms))
+        time_left_ms = bind(self._time_left_ms, began_ms, remaining_ms)
+        settled = self._settled.read_settled(ROLLUPS, time_left_ms()).get(name)
+        merger = Merger(request)
+        cost = self._read_into(merger, request, settled, time_left_ms)
         page = page_of(request, merger.groups)
         statistics = Statistics(self._clock_ms() - began_ms, cost.items_read, cost.read_units)
         answer = Answer(request, page, complete_until(shards, progress), statistics)
@@ -115,6 +132,25 @@ class Query:
         summaries = self._letters.read_objects(newest, bind(summarize, request), time_left_ms)
         return json_answer(describe_dead_letters(request, listed, summaries))
 
+    def _read_into(
+        self, merger: Merger, request: WindowsRequest, settled: Settled | None, time_left_ms: Callable[[], int]
+    ) -> ReadCost:
+        """Read what the answer is made of; a rollup that was too large to be stored, from the windows that it is of."""
+        cost = ReadCost()
+        plans = plan_reads(request, settled, self._lateness_of(request.metric))
+        while plans:
+            below: list[ReadPlan] = []
+
+            def take(plan: ReadPlan, share: StoredShare, below: list[ReadPlan] = below) -> None:
+                if share.groups is None:
+                    below.append(plan_below(plan, share))
+                else:
+                    merger.add(share.window_start_ms, share.groups)
+
+            cost += self._shares.read_shares(plans, take, time_left_ms())
+            plans = below
+        return cost
+
     def _read_standing(
         self, began_ms: int, remaining_ms: Callable[[], int]
     ) -> tuple[Sequence[Shard], Sequence[ShardProgress]]:
@@ -133,7 +169,10 @@ class Query:
         return self._catalog.metrics[name]
 
     def _describe(self, metric: Metric) -> dict[str, object]:
-        return describe_metric(metric, self._catalog.lateness_ms(metric.event_type, self._lateness_ms))
+        return describe_metric(metric, self._lateness_of(metric))
+
+    def _lateness_of(self, metric: Metric) -> int:
+        return self._catalog.lateness_ms(metric.event_type, self._lateness_ms)
 
 
 def _first(parameters: Mapping[str, Sequence[str]], name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What a request reads, decided before anything is read: which partitions, over which windows.
+"""What a request reads, decided before anything is read: which windows of which buckets.
 
 Groups are dealt to buckets by the values of all dimensions. So a request that names values for all of them reads the
 buckets of these groups, and any other request reads every bucket.
@@ -7,17 +7,29 @@ buckets of these groups, and any other request reads every bucket.
 from itertools import product
 from math import prod
 
-from chalicelib.query.ports import ReadPlan
 from chalicelib.query.request import WindowsRequest
+from chalicelib.reading.plans import cover, plan_span
+from chalicelib.reading.ports import ReadPlan, Settled
 
 GROUPS_MAX = 10_000  # dealing so many to their buckets takes some 10 ms; more are likely in every bucket anyway
 
 
-def plan_read(request: WindowsRequest) -> ReadPlan:
-    """Decide what a request reads: no partition twice, and none that can hold nothing of the answer."""
-    metric = request.metric
-    partitions = [partition for bucket in _buckets(request) for partition in metric.partitions_of(bucket)]
-    return ReadPlan(metric, tuple(partitions), request.start_ms, request.end_ms)
+def plan_reads(request: WindowsRequest, settled: Settled | None, lateness_ms: int) -> list[ReadPlan]:
+    """Decide what a request reads: nothing twice, and no partition that can hold nothing of the answer.
+
+    Shapes: settled, how far the metric's rollups are; None: not at all.
+    """
+    from_ms, until_ms = (settled.from_ms, settled.until(lateness_ms)) if settled else (0, 0)
+    base_ms, *rollups_ms = request.metric.steps_ms
+    steps_ms = [base_ms, *(step_ms for step_ms in rollups_ms if _fits(request, step_ms))]
+    buckets = _buckets(request)
+    spans = cover(request.start_ms, request.end_ms, steps_ms, from_ms, until_ms)
+    return [plan_span(request.metric, span, buckets) for span in spans]
+
+
+def _fits(request: WindowsRequest, step_ms: int) -> bool:
+    """Whether no window of this size lies in two windows of the answer."""
+    return request.step_ms is None or (request.step_ms % step_ms == 0 and request.origin_ms % step_ms == 0)
 
 
 def _buckets(request: WindowsRequest) -> list[int]:

@@ -1,78 +1,13 @@
 """What the queries need of the world, as protocols: `aws/` fulfils them on AWS, tests with fakes."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
-from chalicelib.aggregates.metric import GroupKey, Metric
-from chalicelib.aggregates.partial import States
 from chalicelib.records.letter import Letter
-from chalicelib.records.shard import Shard
 
 R = TypeVar("R")
-
-
-class ReadPlan(Struct, frozen=True):
-    """Read the windows that start in `[start_ms, end_ms)` from these partitions of a metric."""
-
-    metric: Metric
-    partitions: tuple[int, ...]
-    start_ms: int
-    end_ms: int
-
-
-class StoredShare(Struct, frozen=True):
-    """One writer's share of one window, as a reader needs it."""
-
-    window_start_ms: int
-    groups: Mapping[GroupKey, States]
-
-
-class ReadCost(Struct, frozen=True):
-    """What reading some windows cost."""
-
-    items_read: int
-    read_units: float
-
-
-class ShardProgress(Struct, frozen=True):
-    """How far one shard has been committed: its last record, and when the stream accepted that."""
-
-    shard_id: str
-    sequence_number: str
-    arrived_at_ms: int
-
-
-class ShareReader(Protocol):
-    """Reads what is stored of a metric."""
-
-    def read_shares(self, plan: ReadPlan, take: Callable[[StoredShare], None], timeout_ms: int) -> ReadCost:
-        """Hand over every writer's share of the planned windows, as it is read.
-
-        Shapes: take is called in any order of shares, one call at a time; what it raises ends the read.
-        Raises: TransientError when a read failed or was not done in time; take is not called any more then.
-        """
-
-
-class ProgressReader(Protocol):
-    """Reads how far the shards have been committed."""
-
-    def read_progress(self, stream: str, timeout_ms: int) -> Sequence[ShardProgress]:
-        """Read the progress of every shard that has any.
-
-        Raises: TransientError when the read failed, or was not done in time.
-        """
-
-
-class ShardLister(Protocol):
-    """Lists the shards of the events stream."""
-
-    def list_shards(self, timeout_ms: int) -> Sequence[Shard]:
-        """List the shards that the stream still knows, closed ones too.
-
-        Raises: TransientError when the stream did not answer in time.
-        """
 
 
 class LetterObject(Struct, frozen=True):

@@ -74,6 +74,16 @@ class WindowsRequest(Struct, frozen=True, kw_only=True, dict=True):
     limit: int
     after: Position | None = None
 
+    @property
+    def origin_ms(self) -> int:
+        """From where the answer's windows are counted.
+
+        Why: a step that divides a day is aligned to midnight, so that answers to different ranges have the same
+             windows; another would be aligned to some midnight long ago, so it begins at the range's start.
+        """
+        is_aligned = self.step_ms is not None and DAY_MS % self.step_ms == 0
+        return 0 if is_aligned else self.start_ms
+
     @cached_property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the answer, in order."""

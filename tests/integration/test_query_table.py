@@ -15,7 +15,7 @@ from chalicelib.consumers.ports import Committed, PartialPut
 from chalicelib.errors import TransientError
 from chalicelib.query import http
 from chalicelib.query.endpoints import Query
-from chalicelib.query.ports import ReadPlan
+from chalicelib.reading.ports import ReadPlan
 from chalicelib.records.batch import Record
 from chalicelib.records.sequence import position
 from tests.unit.query.shop import CATALOG, DAY_MS, MEASURES, NOW_MS, SALES, START_MS, Sale, Sold, sold, store
@@ -31,7 +31,7 @@ A_DAY = [
 
 
 SOLD_AT_HALF_PAST = [sold(1800, shop, clerk) for shop in "bcdef" for clerk in "yz"]
-AN_HOUR = ReadPlan(SALES, tuple(range(SALES.buckets * SALES.spread)), START_MS, START_MS + 3_600_000)
+AN_HOUR = ReadPlan(SALES, SALES.window_ms, tuple(range(SALES.buckets * SALES.spread)), START_MS, START_MS + 3_600_000)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -81,6 +81,7 @@ def ask(table, stream, metric="totals", *, remaining_ms=60_000, catalog=CATALOG,
         lateness_ms=DAY_MS,
         shares=table,
         progress=table,
+        settled=table,
         shards=stream,
         letters=None,
         clock_ms=lambda: NOW_MS,
@@ -148,14 +149,14 @@ def test_a_metric_redefined_under_its_name_is_a_conflict(client, stream):
 def test_shares_are_handed_over_one_at_a_time(table):
     inside, most, shares = 0, 0, []
 
-    def take(share):
+    def take(plan, share):
         nonlocal inside, most
         inside += 1
         most = max(most, inside)
         shares.append(share)
         inside -= 1
 
-    cost = table.read_shares(AN_HOUR, take, 60_000)
+    cost = table.read_shares([AN_HOUR], take, 60_000)
     assert cost.items_read == len(shares) > len(A_DAY[-60:])
     assert most == 1
 
@@ -163,20 +164,20 @@ def test_shares_are_handed_over_one_at_a_time(table):
 def test_nothing_is_handed_over_once_a_read_has_failed(table):
     taken = []
 
-    def take_slowly(share):
+    def take_slowly(plan, share):
         time.sleep(0.1)
         taken.append(share)
 
     with pytest.raises(TransientError, match="out of time"):
-        table.read_shares(AN_HOUR, take_slowly, timeout_ms=300)
+        table.read_shares([AN_HOUR], take_slowly, timeout_ms=300)
     taken_in_time = len(taken)
     time.sleep(0.3)
     assert len(taken) == taken_in_time < 60
 
 
 def test_what_the_taker_raises_ends_the_read(table):
-    def refuse(share):
+    def refuse(plan, share):
         raise LookupError(share.window_start_ms)
 
     with pytest.raises(LookupError):
-        table.read_shares(AN_HOUR, refuse, 60_000)
+        table.read_shares([AN_HOUR], refuse, 60_000)

@@ -30,8 +30,8 @@ from chalicelib.aws.clients import CONFIG
 from chalicelib.aws.events_stream import EventsStream
 from chalicelib.consumers.tick import TICK_TYPE, Tick
 from chalicelib.query import http
-from chalicelib.query.completeness import complete_until
 from chalicelib.query.endpoints import Query
+from chalicelib.reading.completeness import complete_until
 from chalicelib.records.kpl import deaggregate, is_aggregate
 from chalicelib.records.shard import Shard
 from chalicelib.wiring import CATALOG

@@ -18,8 +18,8 @@ from chalicelib.consumers.ingest import Ingest
 from chalicelib.consumers.ports import Committed, Failed
 from chalicelib.consumers.tick import tick_on
 from chalicelib.errors import TransientError
-from chalicelib.query.completeness import complete_until
-from chalicelib.query.ports import ShardProgress
+from chalicelib.reading.completeness import complete_until
+from chalicelib.reading.ports import ShardProgress
 from chalicelib.records.shard import Shard
 from chalicelib.wiring import HANDLERS
 from localstage.mapping import Invoke, MappingOptions, ShardMapping, Wait

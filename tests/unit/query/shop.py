@@ -13,8 +13,9 @@ from chalicelib.aggregates.partial import Partial, absorb, fold
 from chalicelib.aggregates.windows import parse_instant, window_start
 from chalicelib.query import http
 from chalicelib.query.endpoints import Query
-from chalicelib.query.ports import ReadCost, ShardProgress, StoredShare
+from chalicelib.reading.ports import ShardProgress
 from chalicelib.records.shard import Shard
+from tests.fakes import MemoryAggregates
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -49,27 +50,23 @@ def sold(second, shop="a", clerk="x", price="1", writer="shard-0"):
     return Sold(START_MS + second * 1000, Sale(shop, clerk, Decimal(price)), writer)
 
 
-class MemoryShares:
-    """A ShareReader over partials in a dict. `error` is raised in the middle of a read."""
+class Shares(MemoryAggregates):
+    """What is stored; reads are noted. `error` is raised in the middle of a read."""
 
     def __init__(self, partials):
+        super().__init__()
         self.partials = partials
         self.plans = []
         self.timeouts_ms = []
         self.error = None
 
-    def read_shares(self, plan, take, timeout_ms):
-        self.plans.append(plan)
+    def read_shares(self, plans, take, timeout_ms):
+        self.plans += plans
         self.timeouts_ms.append(timeout_ms)
-        items = 0
-        for key, partial in self.partials.items():
-            is_read = key.metric == plan.metric.name and key.partition in plan.partitions
-            if is_read and plan.start_ms <= key.window_start_ms < plan.end_ms:
-                take(StoredShare(key.window_start_ms, partial.groups))
-                items += 1
+        cost = super().read_shares(plans, take, timeout_ms)
         if self.error:
             raise self.error
-        return ReadCost(items, items / 2)
+        return cost
 
 
 class Stream:
@@ -107,7 +104,7 @@ class Stage:
     """Asks as HTTP does: errors are problems."""
 
     def __init__(self, sales=(), stream=ONE_SHARD, now_ms=NOW_MS, letters=None):
-        self.shares = MemoryShares(store(sales))
+        self.shares = Shares(store(sales))
         self.now_ms = now_ms
         self.query = Query(
             CATALOG,
@@ -116,6 +113,7 @@ class Stage:
             lateness_ms=DAY_MS,
             shares=self.shares,
             progress=stream,
+            settled=self.shares,
             shards=stream,
             letters=letters,
             clock_ms=lambda: self.now_ms,

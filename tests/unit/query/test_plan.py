@@ -1,13 +1,15 @@
 from itertools import product
 
 from chalicelib.aggregates.windows import format_instant
-from chalicelib.query.plan import GROUPS_MAX, plan_read
+from chalicelib.query.plan import GROUPS_MAX, plan_reads
 from chalicelib.query.request import parse_request
-from tests.unit.query.shop import HOUR_MS, NOW_MS, SALES, SMALL, START_MS, TOTALS
+from tests.unit.query.shop import DAY_MS, HOUR_MS, NOW_MS, SALES, SMALL, START_MS, TOTALS
 
 
 def plan(metric, **parameters):
-    return plan_read(parse_request(metric, {name: [*values] for name, values in parameters.items()}, NOW_MS))
+    request = parse_request(metric, {name: [*values] for name, values in parameters.items()}, NOW_MS)
+    (whole,) = plan_reads(request, None, DAY_MS)
+    return whole
 
 
 def test_every_bucket_is_read_when_not_all_dimensions_are_named():

@@ -6,7 +6,7 @@ parents stand; parents of one that has are done, for Lambda gives out no child b
 
 from collections.abc import Sequence
 
-from chalicelib.query.ports import ShardProgress
+from chalicelib.reading.ports import ShardProgress
 from chalicelib.records.shard import Shard
 
 

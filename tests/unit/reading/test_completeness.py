@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.query.completeness import complete_until
-from chalicelib.query.ports import ShardProgress
+from chalicelib.reading.completeness import complete_until
+from chalicelib.reading.ports import ShardProgress
 from chalicelib.records.shard import Shard
 
 

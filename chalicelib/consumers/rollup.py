@@ -1,0 +1,193 @@
+"""Rollup: what changed of the smaller windows is carried into the larger ones, by recomputing these.
+
+For each larger window that a batch of changes touches, once however often it is touched: read what stands, then all
+shares of the smaller windows in it, merge them, and put the whole on the condition that what stood still stands. What
+stands is read *before* the shares, so of two recomputations the one whose reads are older is refused, and reads again.
+So a rollup never goes back, and a batch that comes again, late or doubled, changes nothing. docs/decisions/0005.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from msgspec import Struct, field
+
+from chalicelib.aggregates.metric import Catalog, GroupKey, Metric
+from chalicelib.aggregates.partial import States, merge_into
+from chalicelib.aggregates.rollup import Rollup, WindowKey, pack_groups, step_below, window_above
+from chalicelib.aggregates.windows import window_start
+from chalicelib.consumers.ports import Committed, Failed, Overtaken, RollupPut, RollupStore, StoredChange
+from chalicelib.consumers.response import deliver_again
+from chalicelib.errors import TransientError
+from chalicelib.reading.plans import Span, plan_span, window_of
+from chalicelib.reading.ports import ROLLUPS, ReadPlan, ShareReader, StoredShare
+
+RESERVE_MS = 1_000  # kept back of the invocation's time to answer
+ROUNDS_MAX = 5  # a put is refused only when another recomputation won; that it wins so often is a fault
+WINDOWS_AT_ONCE = 64  # recomputed together: what is read of them is in memory
+
+Merged = dict[GroupKey, States] | None  # None: some of it is too large to be stored
+
+
+class RollupReport(Struct):
+    """What became of one batch of changes, for the answer, the metrics and the log."""
+
+    changes: int = 0
+    windows: int = 0
+    rollups: int = 0
+    overtaken: int = 0
+    too_large: int = 0
+    write_units: float = 0.0
+    failed_sequence_number: str | None = None
+    errors: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def response(self) -> dict[str, Any]:
+        """The answer that Lambda expects: the change from which to retry, if any."""
+        return deliver_again([self.failed_sequence_number])
+
+
+class RollUp:
+    """The consumer that keeps the rollups. Stateless once made."""
+
+    purpose = ROLLUPS
+
+    def __init__(self, catalog: Catalog, stage_lateness_ms: int, shares: ShareReader, rollups: RollupStore) -> None:
+        self._catalog = catalog
+        self._stage_lateness_ms = stage_lateness_ms
+        self._shares = shares
+        self._rollups = rollups
+
+    def __call__(self, changes: Sequence[StoredChange], remaining_ms: Callable[[], int]) -> RollupReport:
+        """Carry a batch of changes into the windows above.
+
+        Returns: the report, whose `response` is the answer for Lambda.
+        Raises: DefinitionChangedError; the whole batch is then delivered again.
+        """
+        report = RollupReport(changes=len(changes))
+        first_place: dict[WindowKey, int] = {}
+        for place, change in enumerate(changes):
+            if isinstance(change.key, WindowKey):
+                key = window_above(self._catalog.metrics[change.key.metric], change.key)
+                if key:
+                    first_place.setdefault(key, place)
+        failed = self._recompute(first_place, remaining_ms, report)
+        if failed:
+            report.failed_sequence_number = changes[min(first_place[key] for key in failed)].sequence_number
+        return report
+
+    def grace_ms(self, metric: Metric) -> int:
+        """How long after its end a window can still change, milliseconds."""
+        return self._catalog.lateness_ms(metric.event_type, self._stage_lateness_ms)
+
+    def step_ms(self, metric: Metric) -> int:
+        """The size of the metric's smallest rollups, milliseconds; of its windows, when it has none."""
+        return metric.steps_ms[min(1, len(metric.steps_ms) - 1)]
+
+    def see_to(self, metric: Metric, start_ms: int, end_ms: int, remaining_ms: Callable[[], int]) -> bool:
+        """Bring the rollups that end in `(start_ms, end_ms]` up to date, now that nothing can change them any more.
+
+        Returns: whether they are.
+        """
+        for step_ms in metric.steps_ms[1:]:  # the hours before their day
+            first_end_ms = window_start(start_ms, step_ms) + step_ms
+            keys = [
+                WindowKey(metric.name, step_ms, bucket, window_end_ms - step_ms)
+                for window_end_ms in range(first_end_ms, end_ms + 1, step_ms)
+                for bucket in range(metric.buckets)
+            ]
+            if self._recompute(keys, remaining_ms, RollupReport()):
+                return False
+        return True
+
+    def _recompute(
+        self, keys: Collection[WindowKey], remaining_ms: Callable[[], int], report: RollupReport
+    ) -> set[WindowKey]:
+        """Recompute these windows. Returns: those of which it is not known that they are up to date."""
+        report.windows += len(keys)
+        failed: set[WindowKey] = set()
+        waiting = iter(keys)
+        while left := set(islice(waiting, WINDOWS_AT_ONCE)):
+            try:
+                for _ in range(ROUNDS_MAX):
+                    left, broken = self._recompute_once(left, remaining_ms, report)
+                    failed |= broken
+                    if not left:
+                        break
+            except TransientError as error:
+                report.errors[str(error)] += 1
+            failed |= left
+        return failed
+
+    def _recompute_once(
+        self, keys: Collection[WindowKey], remaining_ms: Callable[[], int], report: RollupReport
+    ) -> tuple[set[WindowKey], set[WindowKey]]:
+        """Recompute these windows together. Returns: those whose put was refused, and those whose put failed."""
+        standing = self._read_standing(keys, _time_left(remaining_ms))
+        merged = self._merge_below(keys, _time_left(remaining_ms))
+        puts = [put for key in keys if (put := _plan_put(key, standing.get(key), merged.get(key, {})))]
+        overtaken, broken = set(), set()
+        for put, outcome in zip(puts, self._rollups.put_rollups(puts, _time_left(remaining_ms)), strict=True):
+            match outcome:
+                case Committed(write_units):
+                    report.rollups += 1
+                    report.write_units += write_units
+                    report.too_large += put.rollup.packed is None
+                case Overtaken():
+                    overtaken.add(put.key)
+                    report.overtaken += 1
+                case Failed(error):
+                    broken.add(put.key)
+                    report.errors[error] += 1
+        return overtaken, broken
+
+    def _read_standing(self, keys: Collection[WindowKey], timeout_ms: int) -> Mapping[WindowKey, StoredShare]:
+        standing: dict[WindowKey, StoredShare] = {}
+
+        def take(plan: ReadPlan, share: StoredShare) -> None:
+            standing[window_of(plan, share)] = share
+
+        self._shares.read_shares(self._plans(keys, lambda _, step_ms: step_ms), take, timeout_ms)
+        return standing
+
+    def _merge_below(self, keys: Collection[WindowKey], timeout_ms: int) -> Mapping[WindowKey, Merged]:
+        """What the smaller windows in each of these hold together."""
+        merged: dict[WindowKey, Merged] = {}
+
+        def take(plan: ReadPlan, share: StoredShare) -> None:
+            key = window_above(plan.metric, window_of(plan, share))
+            groups = merged.setdefault(key, {}) if key else None
+            if groups is not None and share.groups is not None:
+                merge_into(groups, plan.metric, share.groups.items())
+            elif key:
+                merged[key] = None
+
+        self._shares.read_shares(self._plans(keys, step_below), take, timeout_ms)
+        return merged
+
+    def _plans(self, keys: Collection[WindowKey], step_of: Callable[[Metric, int], int]) -> list[ReadPlan]:
+        """One plan for all buckets of a window, in windows of the size that `step_of` tells."""
+        buckets: dict[WindowKey, list[int]] = defaultdict(list)
+        for key in keys:
+            buckets[key._replace(bucket=0)].append(key.bucket)
+        return [
+            plan_span(metric, Span(step_of(metric, key.step_ms), key.window_start_ms, key.window_end_ms), of_window)
+            for key, of_window in buckets.items()
+            for metric in [self._catalog.metrics[key.metric]]
+        ]
+
+
+def _plan_put(key: WindowKey, standing: StoredShare | None, merged: Merged) -> RollupPut | None:
+    """The put that brings a window up to date; None when it is, or when nothing is stored below."""
+    if merged == {}:  # never counted, or expired: what stands is all that is left of it
+        return None
+    if standing and merged is not None and standing.groups == merged:
+        return None
+    revision = standing.revision if standing else None
+    packed = None if merged is None else pack_groups(merged)
+    return RollupPut(key, revision, Rollup((revision or 0) + 1, packed))
+
+
+def _time_left(remaining_ms: Callable[[], int]) -> int:
+    return max(0, remaining_ms() - RESERVE_MS)
