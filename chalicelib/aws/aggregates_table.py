@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.aggregates.partial import Groups, Partial, PartialKey, decode_groups, encode_groups
 from chalicelib.aggregates.rollup import Rollup, WindowKey, unpack_groups
-from chalicelib.aws.aggregates_keys import PROGRESS, SETTLED, share_partition_key, share_sort_key, window_start_of
+from chalicelib.aws.aggregates_keys import (
+    PROGRESS,
+    SETTLED,
+    share_partition_key,
+    share_sort_key,
+    window_sort_key,
+    window_start_of,
+)
 from chalicelib.aws.capacity import write_units_of
 from chalicelib.aws.concurrent import call_all, call_in_time, result_in_time
 from chalicelib.aws.failures import CALL_FAILURES, name_of, transient_errors
@@ -120,14 +127,14 @@ class AggregatesTable:
         items_read, read_units = 0, 0.0
         pages = self._client.get_paginator("query").paginate(
             TableName=self._name,
-            # A key at `end`, bare or going on behind its window's start, is not below the bound.
+            # Every key goes on behind its window's start, so those of the window at `end` are above the bound.
             KeyConditionExpression="pk = :pk AND sk BETWEEN :start AND :end",
             ProjectionExpression="sk, version, revision, #definition, #groups",
             ExpressionAttributeNames={"#definition": "definition", "#groups": "groups"},  # the first is reserved
             ExpressionAttributeValues={
                 ":pk": {"S": share_partition_key(plan.metric, plan.step_ms, partition)},
-                ":start": {"S": share_sort_key(plan.start_ms)},
-                ":end": {"S": share_sort_key(plan.end_ms)},
+                ":start": {"S": window_sort_key(plan.start_ms)},
+                ":end": {"S": window_sort_key(plan.end_ms)},
             },
             ConsistentRead=True,  # an answer holds all that was committed before it; a stale read might not
             ReturnConsumedCapacity="TOTAL",
