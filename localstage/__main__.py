@@ -107,9 +107,10 @@ def _show_summary(console: Console, stage: LocalStage) -> None:
     table.add_column(overflow="fold")
     table.add_row("API", stage.api_url)
     table.add_row("AWS", stage.endpoint_url)
-    for mapping in stage.plan.mappings:
-        function = mapping.function.handler
-        table.add_row("stream", f"{mapping.stream}, {stage.shards} shards → {function}")
+    for mapping in stage.plan.kinesis:
+        table.add_row("stream", f"{mapping.stream}, {stage.shards} shards → {mapping.function.handler}")
+    for mapping in stage.plan.dynamodb:
+        table.add_row("table", f"{mapping.stream.split('/')[1]} → {mapping.function.handler}")
     for queue in stage.plan.queues:
         table.add_row("queue", f"{queue.queue} → {queue.function.handler}")
     for schedule in stage.plan.schedules:
