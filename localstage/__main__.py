@@ -16,6 +16,7 @@ from rich.table import Table
 
 from localstage import LocalStage, StageError
 from localstage.logs import LogTail
+from ops.arguments import count
 
 PORT_MAX = 65_535
 
@@ -53,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m localstage", description=__doc__)
     add = parser.add_argument
     add("--stage", default="local", help="the stage's name (%(default)s)")
-    add("--shards", type=_count, default=4, help="of the events stream (%(default)s)")
+    add("--shards", type=count, default=4, help="of the events stream (%(default)s)")
     add(
         "--aws-port",
         type=_port,
@@ -65,13 +66,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--set", action="append", default=[], type=_setting, metavar="NAME=VALUE", help="a setting; repeatable")
     add("--logs", action="store_true", help="show what the functions log")
     return parser
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not above 0")
-    return number
 
 
 def _port(text: str) -> int:
