@@ -3,7 +3,7 @@
     pk = metric#step#partition        sk = window_start#writer     a partial: a writer's share of a base window
     pk = metric#step#bucket           sk = window_start#           a rollup
     pk = progress#stream#metrics      sk = shard                   how far ingest has committed
-    pk = settled#purpose              sk = metric                  how far windows have been settled
+    pk = settled#purpose              sk = subject                 how far windows have been settled
     pk = alert#name                   sk = window_start#group      an alert
 
 A window's start is RFC 3339 text, so that a range of windows is a range of sort keys. No metric has a `#` in its name,

@@ -219,16 +219,16 @@ class AggregatesTable:
         ]
 
     def advance_settled(
-        self, purpose: str, metric: Metric, built_on: Settled | None, settled: Settled, timeout_ms: int
+        self, purpose: str, subject: str, built_on: Settled | None, settled: Settled, timeout_ms: int
     ) -> bool:
-        """Note how far the metric's windows are settled, if what stands is what it was built on (None: nothing).
+        """Note how far the subject's windows are settled, if what stands is what it was built on (None: nothing).
 
         Returns: whether it was.
         Raises: TransientError when it is not known to be stored, in time.
         """
         item = {
             "pk": {"S": f"{SETTLED}#{purpose}"},
-            "sk": {"S": metric.name},
+            "sk": {"S": subject},
             "from_ms": {"N": str(settled.from_ms)},
             "until_ms": {"N": str(settled.until_ms)},
             "complete_until_ms": {"N": str(settled.complete_until_ms)},
@@ -249,7 +249,7 @@ class AggregatesTable:
         return True
 
     def read_settled(self, purpose: str, timeout_ms: int) -> dict[str, Settled]:
-        """Read, by metric, how far its windows are settled for this purpose; a metric that never was is not in it.
+        """Read, by subject, how far its windows are settled for this purpose; one that never was is not in it.
 
         Raises: TransientError when the read failed, or was not done in time.
         """

@@ -189,11 +189,11 @@ def test_the_oldest_window_is_found_among_all_partitions(partials):
 def test_how_far_windows_are_settled_moves_only_from_where_it_stands(partials):
     first, second, third = (Settled(0, until_ms, until_ms + 9) for until_ms in (10, 20, 30))
     assert partials.read_settled("rollups", PLENTY_MS) == {}
-    assert partials.advance_settled("rollups", CUSTOMERS, None, first, PLENTY_MS)
-    assert not partials.advance_settled("rollups", CUSTOMERS, None, second, PLENTY_MS)
-    assert partials.advance_settled("rollups", CUSTOMERS, first, second, PLENTY_MS)
-    assert not partials.advance_settled("rollups", CUSTOMERS, first, third, PLENTY_MS)
-    assert partials.advance_settled("alerts", CUSTOMERS, None, third, PLENTY_MS)
+    assert partials.advance_settled("rollups", "customers", None, first, PLENTY_MS)
+    assert not partials.advance_settled("rollups", "customers", None, second, PLENTY_MS)
+    assert partials.advance_settled("rollups", "customers", first, second, PLENTY_MS)
+    assert not partials.advance_settled("rollups", "customers", first, third, PLENTY_MS)
+    assert partials.advance_settled("alerts", "customers", None, third, PLENTY_MS)
     assert partials.read_settled("rollups", PLENTY_MS) == {"customers": second}
 
 

@@ -33,6 +33,9 @@ class Duty:
         self.raises = 0
         self._step_ms = step_ms
 
+    def subject(self, metric):
+        return metric.name
+
     def grace_ms(self, metric):
         return GRACE_MS
 

@@ -3,14 +3,16 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from chalicelib.aggregates.metric import Catalog
 from chalicelib.aggregates.rollup import Rollup
 from chalicelib.aggregates.windows import format_instant
 from chalicelib.consumers.rollup import RollUp
 from chalicelib.consumers.settle import Settle
 from chalicelib.query.request import DAY_MS
 from chalicelib.reading.ports import ROLLUPS, Settled
-from tests.unit.query.shop import CATALOG, HOUR_MS, MINUTE_MS, START_MS, Stage, sold
+from tests.unit.query.shop import CATALOG, HOUR_MS, MINUTE_MS, START_MS, TOTALS, Stage, sold
 
 LATENESS_MS = DAY_MS  # as the stage of these tests has it
 MIDNIGHT_MS = START_MS - 20 * HOUR_MS
@@ -120,7 +122,17 @@ def test_the_answer_is_that_of_base_windows_alone(made, asked_range, step, metri
     assert rolled_up.rows(metric, **asked) == alone.rows(metric, **asked)
 
 
+def test_to_a_rollup_that_is_added_nothing_is_settled():
+    stage = Stage(a_month(WRITERS[:1]))
+    settle(stage, MIDNIGHT_MS + LATENESS_MS)
+    added = Catalog(CATALOG.event_types, [replace(TOTALS, rollups=("6h", "1d"))])
+    deployed = Stage(a_month(WRITERS[:1]), catalog=added)
+    deployed.shares.rollups, deployed.shares.settled = stage.shares.rollups, stage.shares.settled
+    assert deployed.rows("totals", **A_MONTH) == stage.rows("totals", **A_MONTH)
+    assert [plan.step_ms for plan in deployed.shares.plans] == [MINUTE_MS]
+
+
 def test_reading_rollups_is_what_the_settled_purpose_says():
     stage = Stage(a_month(WRITERS[:1]))
     settle(stage, MIDNIGHT_MS + LATENESS_MS)
-    assert set(stage.shares.read_settled(ROLLUPS, 1)) == set(CATALOG.metrics)
+    assert set(stage.shares.read_settled(ROLLUPS, 1)) == {metric.layout for metric in CATALOG.metrics.values()}
