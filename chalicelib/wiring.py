@@ -35,6 +35,7 @@ from chalicelib.settings import Settings, read_settings
 # Made at import: a mistake in the definitions stops a deployment, or the local stage, before the first event.
 CATALOG = Catalog(definitions.EVENT_TYPES, definitions.METRICS)
 HANDLERS = check_handlers(definitions.HANDLERS, CATALOG.event_types)
+CATALOG.check_change(definitions.ORDERS_TABLE_CHANGES)
 
 # Known to the decoder, counted by no metric.
 INTERNAL_TYPES: dict[str, type[Struct]] = {TICK_TYPE: TickData, HANDLE_TYPE: HandleData}
@@ -76,8 +77,10 @@ def _remember_ms() -> int:
     return settings().events_retention_ms + settings().dedup_horizon_ms
 
 
-def decoder(catalog: Catalog, lateness_ms: int, future_tolerance_ms: int) -> Decoder:
-    """Make the decoder of the catalog's event types, and of Highwater's own."""
+def decoder(
+    catalog: Catalog, lateness_ms: int, future_tolerance_ms: int, tables: Mapping[str, str] | None = None
+) -> Decoder:
+    """Make the decoder of the catalog's event types, and of Highwater's own; tables, by name, with theirs."""
     declared = {
         name: EventType(
             data_class, catalog.lateness_ms(name, lateness_ms), catalog.measured(name), catalog.dimensions(name)
@@ -85,7 +88,7 @@ def decoder(catalog: Catalog, lateness_ms: int, future_tolerance_ms: int) -> Dec
         for name, data_class in catalog.event_types.items()
     }
     internal = {name: EventType(data_class, NEVER_TOO_LATE_MS) for name, data_class in INTERNAL_TYPES.items()}
-    return Decoder(declared | internal, future_tolerance_ms)
+    return Decoder(declared | internal, future_tolerance_ms, tables)
 
 
 @cache
@@ -100,7 +103,12 @@ def _ingest() -> Ingest:
     CATALOG.outlives(settings().events_retention_ms)
     return Ingest(
         CATALOG,
-        decoder(CATALOG, settings().lateness_ms, settings().future_tolerance_ms),
+        decoder(
+            CATALOG,
+            settings().lateness_ms,
+            settings().future_tolerance_ms,
+            {settings().orders_table: definitions.ORDERS_TABLE_CHANGES},
+        ),
         partials=aggregates_table(),
         dead_letters=DeadLettersBucket(clients.s3(), settings().dead_letters_bucket),
         progress=aggregates_table(),
