@@ -21,6 +21,7 @@ from chalicelib.aws.idempotent_effects import IdempotentEffects
 from chalicelib.aws.ids_table import IdsTable
 from chalicelib.aws.redrive_queue import RedriveQueue
 from chalicelib.aws.results_topic import ResultsTopic
+from chalicelib.consumers.capture import Capture
 from chalicelib.consumers.counted_ids import CountedIds
 from chalicelib.consumers.handle import HANDLE_TYPE, HandleData
 from chalicelib.consumers.ingest import Ingest
@@ -34,8 +35,8 @@ from chalicelib.settings import Settings, read_settings
 
 # Made at import: a mistake in the definitions stops a deployment, or the local stage, before the first event.
 CATALOG = Catalog(definitions.EVENT_TYPES, definitions.METRICS)
-HANDLERS = check_handlers(definitions.HANDLERS, CATALOG.event_types)
 CATALOG.check_change(definitions.ORDERS_TABLE_CHANGES)
+HANDLERS = check_handlers(definitions.HANDLERS, CATALOG.event_types)
 
 # Known to the decoder, counted by no metric.
 INTERNAL_TYPES: dict[str, type[Struct]] = {TICK_TYPE: TickData, HANDLE_TYPE: HandleData}
@@ -98,6 +99,10 @@ def counted_ids() -> CountedIds:
     return CountedIds(table, events_stream(), settings().dedup_horizon_ms)
 
 
+def _dead_letters_bucket() -> DeadLettersBucket:
+    return DeadLettersBucket(clients.s3(), settings().dead_letters_bucket)
+
+
 @cache
 def _ingest() -> Ingest:
     CATALOG.outlives(settings().events_retention_ms)
@@ -110,7 +115,7 @@ def _ingest() -> Ingest:
             {settings().orders_table: definitions.ORDERS_TABLE_CHANGES},
         ),
         partials=aggregates_table(),
-        dead_letters=DeadLettersBucket(clients.s3(), settings().dead_letters_bucket),
+        dead_letters=_dead_letters_bucket(),
         progress=aggregates_table(),
         ids=counted_ids(),
         handlers=HANDLERS,
@@ -140,7 +145,7 @@ def _redrive() -> Redrive:
         DeadLetterObjects(clients.s3(), settings().dead_letters_bucket),
         events_stream(),
         RedriveQueue(clients.sqs(), settings().redrive_queue_url),
-        pause=lambda pause_ms: sleep(pause_ms / 1000),
+        _pause,
     )
 
 
@@ -148,6 +153,32 @@ def redrive(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Do what the messages of the redrive queue ask for; the answer is Lambda's partial batch response."""
     report = _redrive()(event, context.get_remaining_time_in_millis)
     telemetry.publish_redrive(report)
+    return report.response
+
+
+def stream_arn_placeholder(table: str) -> str:
+    """What `app.py` says in place of the ARN of a table's stream.
+
+    Why: nobody knows the ARN before the table is made. In the template `.chalice/resources.yaml` says it; a local stage
+    reads the table's name in it.
+    """
+    return f"arn:aws:dynamodb:::table/{table}/stream/*"
+
+
+@cache
+def _capture() -> Capture:
+    return Capture(
+        settings().orders_table, definitions.ORDERS_TABLE_CHANGES, events_stream(), _dead_letters_bucket(), _pause
+    )
+
+
+def capture(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """Put one batch of the orders table's changes on the events stream; the answer is Lambda's partial batch response.
+
+    What each change becomes there, and what comes twice when, docs/guarantees.md says.
+    """
+    report = _capture()(event, context.get_remaining_time_in_millis)
+    telemetry.publish_capture(report)
     return report.response
 
 
@@ -164,6 +195,10 @@ def _query() -> Query:
         letters=DeadLettersReader(clients.s3(), settings().dead_letters_bucket),
         clock_ms=_now_ms,
     )
+
+
+def _pause(pause_ms: int) -> None:
+    sleep(pause_ms / 1000)
 
 
 def _now_ms() -> int:
