@@ -17,8 +17,8 @@ SIGNS = "±"  # beside the columns of the rows' fields, and named like none: 1 f
 class Change(Struct, Generic[Row], frozen=True, gc=False):
     """A row came (old is null), changed, or went (new is null).
 
-    `class OrderChanged(Change[Order], frozen=True, gc=False)` declares the data of an event type. Both must be said:
-    an image that is left out by mistake would be counted as a row that came or went.
+    `class OrderChanged(Change[Order], frozen=True, gc=False)` declares the data of an event type; rules are the row's.
+    Both must be said: one that is left out by mistake would be counted as a row that came or went.
     """
 
     old: Row | None

@@ -101,8 +101,7 @@ class Catalog:
         for name, data_class in event_types.items():
             if not (isinstance(data_class, type) and issubclass(data_class, Struct)):
                 raise DefinitionError(f"event type {name!r}: {data_class!r} is no msgspec Struct")
-            if not (isinstance(row := row_class(data_class), type) and issubclass(row, Struct)):
-                raise DefinitionError(f"event type {name!r}: it is a change of {row!r}, which is no msgspec Struct")
+            _check_change(name, data_class)
         self.metrics = {metric.name: metric for metric in metrics}
         if len(self.metrics) < len(metrics):
             raise DefinitionError("two metrics have the same name")
@@ -154,6 +153,14 @@ class Catalog:
         return min(
             (parse_duration(late) if late else stage_lateness_ms for late in declared), default=stage_lateness_ms
         )
+
+
+def _check_change(name: str, data_class: type[Struct]) -> None:
+    row = row_class(data_class)
+    if not (isinstance(row, type) and issubclass(row, Struct)):
+        raise DefinitionError(f"event type {name!r}: it is a change of {row!r}, which is no msgspec Struct")
+    if issubclass(data_class, Change) and data_class.__post_init__ is not Change.__post_init__:
+        raise DefinitionError(f"event type {name!r}: it replaces Change's own __post_init__; rules are the row's")
 
 
 def _check(metric: Metric, event_types: Mapping[str, type[Struct]]) -> None:

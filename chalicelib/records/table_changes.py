@@ -24,7 +24,7 @@ EVENT_SOURCE = "aws:dynamodb"
 TIME_TO_LIVE = ("Service", "dynamodb.amazonaws.com")  # who deletes an item that has expired
 UNITS_A_SECOND = {"MILLISECOND": 1_000, "MICROSECOND": 1_000_000}  # by ApproximateCreationDateTimePrecision
 INSTANT_MS_MAX = 253_402_300_799_999  # the year 9999 ends: no datetime holds more
-# Both images of an item of 400 KB, with descriptors. A text is built whole, and takes some twenty times its size.
+# Both images of an item of 400 KB, with descriptors. A text is built whole: of one this long up to 130 MB.
 TEXT_BYTES_MAX = 4 * 1024 * 1024
 
 EventName = Literal["INSERT", "MODIFY", "REMOVE"]

@@ -84,7 +84,15 @@ def test_a_measure_that_cannot_take_an_old_row_back_is_refused_by_name(measure):
         Catalog({"thing": ThingChanged}, [metric(measures={"n": Count(), "m": measure})])
 
 
-@pytest.mark.parametrize(("data_class", "fault"), [(Nothing, "change of ~Row"), (Change[Thing], "no msgspec Struct")])
+class Unchecked(Change[Thing], frozen=True):
+    def __post_init__(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("data_class", "fault"),
+    [(Nothing, "change of ~Row"), (Change[Thing], "no msgspec Struct"), (Unchecked, "replaces Change's own")],
+)
 def test_a_change_of_nothing_in_particular_is_refused_by_name(data_class, fault):
     with pytest.raises(DefinitionError, match=f"event type 'thing': .*{fault}"):
         Catalog({"thing": data_class}, [])
