@@ -43,9 +43,12 @@ EVENTS_PER_AGGREGATE = 200
 class OneShard:
     """A stream of one shard."""
 
+    def __init__(self, shard_id: str) -> None:
+        self._shard = Shard(shard_id, is_open=True)
+
     def list_shards(self, timeout_ms: int) -> list[Shard]:  # noqa: ARG002  there is nothing to wait for
-        """The shard of `benchmarks.orders`' events."""
-        return [Shard(SHARD_ID, is_open=True)]
+        """The one shard."""
+        return [self._shard]
 
 
 class NoEffects:
@@ -72,11 +75,13 @@ class InstantClient:
         return [{"Items": []}]
 
 
-def make_ingest(client: Any, stage: str = "bench", metrics: Sequence[Metric] = definitions.METRICS) -> Ingest:
-    """The real handler on this client, for the tables of this stage."""
+def make_ingest(
+    client: Any, stage: str = "bench", metrics: Sequence[Metric] = definitions.METRICS, shard_id: str = SHARD_ID
+) -> Ingest:
+    """The real handler on this client, for the tables of this stage and one shard."""
     catalog = Catalog(definitions.EVENT_TYPES, metrics)
     table = AggregatesTable(client, f"highwater-{stage}-aggregates", catalog, DAY_MS)
-    ids = CountedIds(IdsTable(client, f"highwater-{stage}-ids", DAY_MS), OneShard(), HORIZON_MS)
+    ids = CountedIds(IdsTable(client, f"highwater-{stage}-ids", DAY_MS), OneShard(shard_id), HORIZON_MS)
     return Ingest(
         catalog,
         decoder(catalog, DAY_MS, 300_000),

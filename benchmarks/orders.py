@@ -24,21 +24,31 @@ class Order(NamedTuple):
     data: bytes
 
 
-def orders(count: int, *, customers: int = 1_000, spread_ms: int = 60_000, seed: int = 1) -> list[Order]:
+def orders(
+    count: int,
+    *,
+    customers: int = 1_000,
+    spread_ms: int = 60_000,
+    seed: int = 1,
+    arrived_at_ms: int = ARRIVED_AT_MS,
+) -> list[Order]:
     """Make events whose times lie within `spread_ms` before the arrival; customers are Zipf-like, as buyers are."""
     chance = random.Random(seed)
     ranks = range(1, customers + 1)
     users = chance.choices(ranks, weights=[1 / rank for rank in ranks], k=count)
-    return [_order(chance, number, f"customer-{user:05d}", spread_ms) for number, user in enumerate(users)]
+    return [
+        _order(chance, number, f"customer-{user:05d}", arrived_at_ms - chance.randrange(spread_ms))
+        for number, user in enumerate(users)
+    ]
 
 
-def _order(chance: random.Random, number: int, user_id: str, spread_ms: int) -> Order:
+def _order(chance: random.Random, number: int, user_id: str, time_ms: int) -> Order:
     event = {
         "specversion": "1.0",
         "id": f"{number:08x}-{chance.getrandbits(32):08x}",
         "source": "/shop/checkout",
         "type": "order.placed",
-        "time": format_instant(ARRIVED_AT_MS - chance.randrange(spread_ms)),
+        "time": format_instant(time_ms),
         "data": {
             "order_id": f"order-{number:08d}",
             "user_id": user_id,
@@ -63,7 +73,14 @@ def _aggregate(orders: list[Order]) -> bytes:
     return data
 
 
-def lambda_event(payloads: list[bytes], first_sequence_number: int = 1, step: int = 1) -> dict[str, Any]:
+def lambda_event(
+    payloads: list[bytes],
+    first_sequence_number: int = 1,
+    step: int = 1,
+    *,
+    shard_id: str = SHARD_ID,
+    arrived_at_ms: int = ARRIVED_AT_MS,
+) -> dict[str, Any]:
     """Wrap payloads as Lambda hands a shard's records to a function."""
     return {
         "Records": [
@@ -72,9 +89,9 @@ def lambda_event(payloads: list[bytes], first_sequence_number: int = 1, step: in
                     "PartitionKey": "a",
                     "SequenceNumber": str(number),
                     "Data": b64encode(payload).decode(),
-                    "ApproximateArrivalTimestamp": ARRIVED_AT_MS / 1000,
+                    "ApproximateArrivalTimestamp": arrived_at_ms / 1000,
                 },
-                shard_id=SHARD_ID,
+                shard_id=shard_id,
                 stream_arn="arn:aws:kinesis:us-east-1:000000000000:stream/highwater-bench-events",
                 role_arn="arn:aws:iam::000000000000:role/ingest",
             )

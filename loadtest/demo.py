@@ -315,7 +315,7 @@ def run(purchases: Sequence[Purchase], console: Console, *, faults_needed: bool 
         api_port=0,
         settings={"LATENESS": LATENESS},
         redeliver=REDELIVER,
-        mapping={"batch_size": BATCH_RECORDS},
+        mapping={CONSUMER: {"batch_size": BATCH_RECORDS}},
     ) as stage:
         console.print(
             f"A local stage of {SHARDS} shards runs: AWS at {stage.endpoint_url}, the API at {stage.api_url}",

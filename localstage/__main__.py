@@ -16,6 +16,7 @@ from rich.table import Table
 
 from localstage import LocalStage, StageError
 from localstage.logs import LogTail
+from ops.arguments import count
 
 PORT_MAX = 65_535
 
@@ -53,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m localstage", description=__doc__)
     add = parser.add_argument
     add("--stage", default="local", help="the stage's name (%(default)s)")
-    add("--shards", type=_count, default=4, help="of the events stream (%(default)s)")
+    add("--shards", type=count, default=4, help="of the events stream (%(default)s)")
     add(
         "--aws-port",
         type=_port,
@@ -65,13 +66,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--set", action="append", default=[], type=_setting, metavar="NAME=VALUE", help="a setting; repeatable")
     add("--logs", action="store_true", help="show what the functions log")
     return parser
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not above 0")
-    return number
 
 
 def _port(text: str) -> int:
@@ -107,9 +101,10 @@ def _show_summary(console: Console, stage: LocalStage) -> None:
     table.add_column(overflow="fold")
     table.add_row("API", stage.api_url)
     table.add_row("AWS", stage.endpoint_url)
-    for mapping in stage.plan.mappings:
-        function = mapping.function.handler
-        table.add_row("stream", f"{mapping.stream}, {stage.shards} shards → {function}")
+    for mapping in stage.plan.kinesis:
+        table.add_row("stream", f"{mapping.stream}, {stage.shards} shards → {mapping.function.handler}")
+    for mapping in stage.plan.dynamodb:
+        table.add_row("table", f"{mapping.stream.split('/')[1]} → {mapping.function.handler}")
     for queue in stage.plan.queues:
         table.add_row("queue", f"{queue.queue} → {queue.function.handler}")
     for schedule in stage.plan.schedules:

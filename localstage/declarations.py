@@ -14,15 +14,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chalice.app import KinesisEventConfig, ScheduledEventConfig, SQSEventConfig
+from chalice.app import DynamoDBEventConfig, KinesisEventConfig, ScheduledEventConfig, SQSEventConfig
 
 from localstage import leash
 from localstage.errors import StageError
 
 
 @dataclass(frozen=True, slots=True)
-class KinesisTrigger:
-    """`@app.on_kinesis_record`."""
+class StreamTrigger:
+    """What triggers by a stream have in common."""
 
     name: str
     handler: str
@@ -30,6 +30,18 @@ class KinesisTrigger:
     batch_size: int
     batching_window_seconds: int
     starting_position: str
+
+
+class KinesisTrigger(StreamTrigger):
+    """`@app.on_kinesis_record`; stream is a name."""
+
+    __slots__ = ()
+
+
+class DynamoDBTrigger(StreamTrigger):
+    """`@app.on_dynamodb_record`; stream is an ARN, which the template may know better."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,7 @@ class Declarations:
     app_name: str
     api: Api
     kinesis: list[KinesisTrigger]
+    dynamodb: list[DynamoDBTrigger]
     sqs: list[SqsTrigger]
     schedules: list[Schedule]
     unserved: list[str]
@@ -99,6 +112,7 @@ def read(project_dir: Path, environment: Mapping[str, str]) -> Declarations:
         app_name=declared["app_name"],
         api=Api(**declared["api"]),
         kinesis=[KinesisTrigger(**trigger) for trigger in declared["kinesis"]],
+        dynamodb=[DynamoDBTrigger(**trigger) for trigger in declared["dynamodb"]],
         sqs=[SqsTrigger(**trigger) for trigger in declared["sqs"]],
         schedules=[Schedule(**schedule) for schedule in declared["schedules"]],
         unserved=declared["unserved"],
@@ -107,19 +121,12 @@ def read(project_dir: Path, environment: Mapping[str, str]) -> Declarations:
 
 def declared_by(app: Any) -> Declarations:
     """Read the declarations off a Chalice application."""
-    kinesis, sqs, schedules, unserved = [], [], [], []
+    kinesis, dynamodb, sqs, schedules, unserved = [], [], [], [], []
     for source in app.event_sources:
         if isinstance(source, KinesisEventConfig):
-            kinesis.append(
-                KinesisTrigger(
-                    name=source.name,
-                    handler=source.handler_string,
-                    stream=source.stream,
-                    batch_size=source.batch_size,
-                    batching_window_seconds=source.maximum_batching_window_in_seconds,
-                    starting_position=source.starting_position,
-                )
-            )
+            kinesis.append(KinesisTrigger(stream=source.stream, **_stream_options(source)))
+        elif isinstance(source, DynamoDBEventConfig):
+            dynamodb.append(DynamoDBTrigger(stream=source.stream_arn, **_stream_options(source)))
         elif isinstance(source, SQSEventConfig):
             queue = str(source.queue or source.queue_arn).rpartition(":")[2]
             sqs.append(
@@ -143,10 +150,21 @@ def declared_by(app: Any) -> Declarations:
             binary_types=list(app.api.binary_types),
         ),
         kinesis=kinesis,
+        dynamodb=dynamodb,
         sqs=sqs,
         schedules=schedules,
         unserved=unserved,
     )
+
+
+def _stream_options(source: Any) -> dict[str, Any]:
+    return {
+        "name": source.name,
+        "handler": source.handler_string,
+        "batch_size": source.batch_size,
+        "batching_window_seconds": source.maximum_batching_window_in_seconds,
+        "starting_position": source.starting_position,
+    }
 
 
 def _seconds_of_rate(expression: Any) -> int | None:

@@ -14,7 +14,7 @@ from typing import Self
 from localstage import leash
 from localstage.errors import StageError
 
-SERVICES = "cloudformation,cloudwatch,dynamodb,dynamodbstreams,events,iam,kinesis,lambda,logs,s3,sns,sqs,sts"
+SERVICES = "cloudformation,cloudwatch,dynamodb,dynamodbstreams,events,iam,kinesis,lambda,logs,s3,sns,sqs,ssm,sts"
 START_TIMEOUT_SECONDS = 30
 STOP_TIMEOUT_SECONDS = 3
 

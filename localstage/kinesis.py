@@ -1,14 +1,14 @@
 """A Kinesis stream as the source of a mapping, and Lambda's form of its records."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
 from localstage.aws import REGION, client_that_decodes_nothing
+from localstage.reader import AFTER_SEQUENCE_NUMBER, IteratorReader, first_position
 from localstage.source import EncodedRecord, Shard
 
-TRIM_HORIZON = "TRIM_HORIZON"
+GET_RECORDS_MAX = 10_000  # Kinesis's own limit for one GetRecords
 
 
 def lambda_record(record: dict[str, Any], *, shard_id: str, stream_arn: str, role_arn: str) -> dict[str, Any]:
@@ -67,50 +67,21 @@ class KinesisSource:
         """All that the stream lists, open and closed."""
         return list_shards(self._client, self.arn)
 
-    def open(self, shard: Shard) -> "KinesisReader":
+    def open(self, shard: Shard) -> IteratorReader:
         """Read a shard from the mapping's starting position; one that came of a reshard from its beginning."""
-        position = TRIM_HORIZON if shard.parent_ids else self._starting_position
-        return KinesisReader(self._client, self.arn, shard.shard_id, position, self._role_arn)
 
+        def iterator_after(sequence_number: str | None) -> str:
+            position = {"ShardIteratorType": first_position(shard, self._starting_position)}
+            if sequence_number is not None:
+                position = {"ShardIteratorType": AFTER_SEQUENCE_NUMBER, "StartingSequenceNumber": sequence_number}
+            iterator: str = self._client.get_shard_iterator(StreamARN=self.arn, ShardId=shard.shard_id, **position)[
+                "ShardIterator"
+            ]
+            return iterator
 
-class KinesisReader:
-    """Reads one shard once, from its beginning to its end."""
+        def encode(record: dict[str, Any]) -> EncodedRecord:
+            event_record = lambda_record(record, shard_id=shard.shard_id, stream_arn=self.arn, role_arn=self._role_arn)
+            arrived_ms = round(record["ApproximateArrivalTimestamp"] * 1000)
+            return EncodedRecord(record["SequenceNumber"], arrived_ms, orjson.dumps(event_record))
 
-    def __init__(self, client: Any, stream_arn: str, shard_id: str, position: str, role_arn: str) -> None:
-        self._client = client
-        self._stream_arn = stream_arn
-        self._shard_id = shard_id
-        self._role_arn = role_arn
-        self._position = {"ShardIteratorType": position}
-        self._iterator: str | None = None
-
-    def read(self, limit: int) -> Sequence[EncodedRecord] | None:
-        """Return the next records, `limit` at most, none when there are none yet; None when the shard has ended."""
-        try:
-            if self._iterator is None:
-                self._iterator = self._client.get_shard_iterator(
-                    StreamARN=self._stream_arn, ShardId=self._shard_id, **self._position
-                )["ShardIterator"]
-            page = self._client.get_records(ShardIterator=self._iterator, Limit=limit)
-        except self._client.exceptions.ExpiredIteratorException:
-            self._iterator = None  # the shard was blocked for more than five minutes
-            return ()
-        except self._client.exceptions.ResourceNotFoundException:
-            return None  # MiniStack drops a shard that is split or merged
-        records = page["Records"]
-        if records:
-            self._position = {
-                "ShardIteratorType": "AFTER_SEQUENCE_NUMBER",
-                "StartingSequenceNumber": records[-1]["SequenceNumber"],
-            }
-        self._iterator = page.get("NextShardIterator")
-        if self._iterator is None and not records:
-            return None
-        return [self._encode(record) for record in records]
-
-    def _encode(self, record: dict[str, Any]) -> EncodedRecord:
-        event_record = lambda_record(
-            record, shard_id=self._shard_id, stream_arn=self._stream_arn, role_arn=self._role_arn
-        )
-        arrived_ms = round(record["ApproximateArrivalTimestamp"] * 1000)
-        return EncodedRecord(record["SequenceNumber"], arrived_ms, orjson.dumps(event_record))
+        return IteratorReader(self._client, iterator_after, encode, GET_RECORDS_MAX)

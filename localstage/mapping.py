@@ -145,7 +145,7 @@ class ShardMapping(Generic[Record]):
     @property
     def room(self) -> int:
         """How many more records to fetch at most: one full batch waits beside the one that is worked on, no more."""
-        return self.options.batch_size - len(self._waiting)
+        return max(0, self.options.batch_size - len(self._waiting))  # the options may have changed meanwhile
 
     @property
     def drained(self) -> bool:

@@ -8,13 +8,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from chalice.config import Config
 from chalice.utils import to_cfn_resource_name
 
 from localstage.aws import ACCOUNT_ID, REGION
-from localstage.declarations import Api, Declarations, KinesisTrigger, SqsTrigger
+from localstage.declarations import Api, Declarations, SqsTrigger, StreamTrigger
 from localstage.errors import StageError
 from localstage.mapping import FOR_EVER, MappingOptions
 from localstage.runtime import FunctionSpec
@@ -28,7 +28,7 @@ QUEUE_CONCURRENCY = 2  # where app.py sets no limit: this machine's processes ar
 
 @dataclass(frozen=True, slots=True)
 class MappingPlan:
-    """One event source mapping: `function` is invoked with what `stream` holds."""
+    """One event source mapping: `function` is invoked with what `stream` (Kinesis: a name, DynamoDB: an ARN) holds."""
 
     function: FunctionSpec
     stream: str
@@ -62,7 +62,8 @@ class StagePlan:
 
     api: Api
     api_function: FunctionSpec
-    mappings: list[MappingPlan]
+    kinesis: list[MappingPlan]
+    dynamodb: list[MappingPlan]
     queues: list[QueuePlan]
     schedules: list[SchedulePlan]
     unserved: list[str]
@@ -73,26 +74,34 @@ class Planner:
     """Plans a stage.
 
     Shapes: template, its intrinsic values resolved; environment, what each function gets whatever its config says;
-            mapping, fields of MappingOptions that replace what is declared.
+            mapping, by function, fields of MappingOptions that replace what is declared.
     """
 
     project_dir: Path
     stage: str
     template: Template
     environment: Mapping[str, str]
-    mapping: Mapping[str, Any]
+    mapping: Mapping[str, Mapping[str, Any]]
 
     def app_environment(self) -> dict[str, str]:
         """The variables that every function gets."""
         return {**self._config(API_HANDLER).environment_variables, **self.environment}
 
     def plan(self, declarations: Declarations) -> StagePlan:
-        """Raises: StageError for a mapping with a parallelization factor, which would break the order of a shard."""
+        """Plan what the app declares.
+
+        Raises: StageError for a mapping with a parallelization factor, which would break the order of a shard, and for
+                options that replace those of no mapping.
+        """
         app = declarations.app_name
+        triggers = [*declarations.kinesis, *declarations.dynamodb]
+        if unknown := self.mapping.keys() - {trigger.name for trigger in triggers}:
+            raise StageError(f"no stream triggers {', '.join(sorted(unknown))}, whose mapping is to have other options")
         return StagePlan(
             api=declarations.api,
             api_function=self._function(app, API_HANDLER, "app.app", API_CONCURRENCY),
-            mappings=[self._mapping(app, trigger) for trigger in declarations.kinesis],
+            kinesis=[self._mapping(app, trigger, "kinesis") for trigger in declarations.kinesis],
+            dynamodb=[self._mapping(app, trigger, "dynamodb") for trigger in declarations.dynamodb],
             queues=[self._queue(app, trigger) for trigger in declarations.sqs],
             schedules=[
                 SchedulePlan(self._function(app, schedule.name, schedule.handler, concurrency=1), schedule.seconds)
@@ -122,8 +131,8 @@ class Planner:
             concurrency=concurrency,
         )
 
-    def _mapping(self, app: str, trigger: KinesisTrigger) -> MappingPlan:
-        amended = self._amended_event(trigger.name, "kinesis")
+    def _mapping(self, app: str, trigger: StreamTrigger, service: Literal["kinesis", "dynamodb"]) -> MappingPlan:
+        amended = self._amended_event(trigger.name, service)
         if amended.get("ParallelizationFactor", 1) != 1:
             raise StageError(f"{trigger.name}: a ParallelizationFactor other than 1 breaks the order of a shard")
         options = MappingOptions(
@@ -138,10 +147,11 @@ class Planner:
         function = self._function(app, trigger.name, trigger.handler, concurrency=1_000)
         return MappingPlan(
             function=function,
-            stream=trigger.stream,
+            # The ARN of a table's stream holds the time of its making: app.py cannot know it.
+            stream=trigger.stream if service == "kinesis" else amended.get("Stream", trigger.stream),
             starting_position=trigger.starting_position,
             role_arn=f"arn:aws:iam::{ACCOUNT_ID}:role/{function.name}",
-            options=replace(options, **self.mapping),
+            options=replace(options, **self.mapping.get(trigger.name, {})),
             destination_arn=amended.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination"),
         )
 

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
@@ -12,7 +13,7 @@ from localstage.destination import Destination, Discarded
 from localstage.mapping import GiveUp, Invoke, MappingOptions, ShardMapping, Wait
 from localstage.redelivery import Redelivery
 from localstage.runtime import Function, FunctionClosedError
-from localstage.source import EncodedRecord, Shard, Source, event_of, startable
+from localstage.source import EncodedRecord, Reader, Shard, Source, event_of, startable
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +21,20 @@ IDLE_POLL_SECONDS = 0.25  # Lambda polls a shard about once a second; at a desk 
 SHARD_POLL_SECONDS = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class ShardProgress:
+    """How far a mapping has come with a shard: what it has read, and what of that is settled."""
+
+    state: ShardMapping[EncodedRecord]
+    reader: Reader
+
+
 class EventSourceMapping(threading.Thread):
-    """Runs one mapping over all shards of its source, children after their parents, until `stop`."""
+    """Runs one mapping over all shards of its source, children after their parents, until `stop`.
+
+    Shapes: progress, by shard, of a mapping of the same function and stream that has ended: this one goes on from
+            there, and keeps it up to date. Without any, it begins at the source's starting position.
+    """
 
     def __init__(
         self,
@@ -30,6 +43,8 @@ class EventSourceMapping(threading.Thread):
         options: MappingOptions,
         destination: Destination | None,
         redelivery: Redelivery,
+        *,
+        progress: dict[str, ShardProgress] | None = None,
     ) -> None:
         super().__init__(name=f"{function.spec.name}-mapping", daemon=True)
         self.source = source
@@ -37,6 +52,7 @@ class EventSourceMapping(threading.Thread):
         self.options = options
         self.destination = destination
         self.redelivery = redelivery
+        self._progress = {} if progress is None else progress
         self._stopping = threading.Event()
         self._look_for_shards = threading.Event()
         self._pollers: dict[str, _ShardPoller] = {}
@@ -51,7 +67,8 @@ class EventSourceMapping(threading.Thread):
                 shards = []
             drained = {shard_id for shard_id, poller in self._pollers.items() if poller.drained}
             for shard in startable(shards, set(self._pollers), drained):
-                poller = _ShardPoller(self, shard, self._stopping, when_drained=self._look_for_shards.set)
+                progress = self._progress_with(shard)
+                poller = _ShardPoller(self, shard, progress, self._stopping, when_drained=self._look_for_shards.set)
                 self._pollers[shard.shard_id] = poller
                 poller.start()
             self._look_for_shards.wait(SHARD_POLL_SECONDS)
@@ -68,12 +85,21 @@ class EventSourceMapping(threading.Thread):
         for poller in self._pollers.values():
             poller.join(timeout)
 
+    def _progress_with(self, shard: Shard) -> ShardProgress:
+        if shard.shard_id not in self._progress:
+            state: ShardMapping[EncodedRecord] = ShardMapping(self.options, self.redelivery)
+            self._progress[shard.shard_id] = ShardProgress(state, self.source.open(shard))
+        progress = self._progress[shard.shard_id]
+        progress.state.options = self.options  # those of the mapping before may have been others
+        return progress
+
 
 class _ShardPoller(threading.Thread):
     def __init__(
         self,
         mapping: EventSourceMapping,
         shard: Shard,
+        progress: ShardProgress,
         stopping: threading.Event,
         when_drained: Callable[[], None],
     ) -> None:
@@ -82,8 +108,8 @@ class _ShardPoller(threading.Thread):
         self._shard = shard
         self._stopping = stopping
         self._when_drained = when_drained
-        self._state: ShardMapping[EncodedRecord] = ShardMapping(mapping.options, mapping.redelivery)
-        self._reader = mapping.source.open(shard)
+        self._state = progress.state
+        self._reader = progress.reader
         self._request_id = ""
 
     @property

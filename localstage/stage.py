@@ -1,25 +1,30 @@
 """The whole system on one machine: emulated AWS, the functions in processes, their event source mappings, and HTTP."""
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from localstage import declarations
 from localstage.aws import environment_variables, session
 from localstage.destination import Destination
+from localstage.dynamodb import DynamoDBSource
 from localstage.emulator import Emulator, free_port
 from localstage.errors import StageError
 from localstage.gateway import Gateway, GatewayServer
-from localstage.kinesis import TRIM_HORIZON, KinesisSource
+from localstage.kinesis import KinesisSource
 from localstage.plan import MappingPlan, Planner, StagePlan
-from localstage.poller import EventSourceMapping
+from localstage.poller import EventSourceMapping, ShardProgress
+from localstage.reader import TRIM_HORIZON
 from localstage.redelivery import Redelivery
 from localstage.runtime import Function, FunctionSpec
 from localstage.schedule import ScheduleRule
+from localstage.source import Source
 from localstage.sqs import QueuePoller
 from ops import resources
 from ops.template import intrinsic_values, load, resolved
@@ -31,8 +36,8 @@ class LocalStage:
     """A stage that runs between `with` and its end, and leaves nothing running.
 
     Shapes:  shards, of the events stream; ports on 127.0.0.1, 0 for a free one; settings, environment variables for the
-             functions; redeliver, the fraction of batches delivered a second time on purpose; mapping, fields of
-             `MappingOptions` that replace what is declared, for every mapping.
+             functions; redeliver, the fraction of batches delivered a second time on purpose; mapping, by the
+             function's name in `app.py`, fields of `MappingOptions` that replace what is declared.
     Raises:  StageError, on entry, when it cannot start: one line that says why.
     """
 
@@ -45,7 +50,7 @@ class LocalStage:
         api_port: int = 8000,
         settings: Mapping[str, str] | None = None,
         redeliver: float = 0,
-        mapping: Mapping[str, Any] | None = None,
+        mapping: Mapping[str, Mapping[str, Any]] | None = None,
         project_dir: Path = PROJECT_DIR,
         state_dir: Path | None = None,
     ) -> None:
@@ -62,7 +67,8 @@ class LocalStage:
         self._functions: dict[str, Function] = {}
         self._running = ExitStack()
         self._deployed = ExitStack()  # the functions, until the next deployment
-        self._mapped = ExitStack()  # the mappings and what they invoke, until they are deleted
+        self._mapped = ExitStack()  # the mappings of Kinesis and what they invoke, until they are deleted
+        self._progress: dict[tuple[str, str], dict[str, ShardProgress]] = {}  # by function and table's stream: by shard
 
     @property
     def endpoint_url(self) -> str:
@@ -106,10 +112,11 @@ class LocalStage:
         self._running.close()
 
     def redeploy(self) -> None:
-        """Load the project as it is now, in fresh processes. Schedules and HTTP go on; the streams wait for `replay`.
+        """Load the project as it is now, in fresh processes. All goes on but Kinesis: that waits for `replay`.
 
         Raises: StageError when the app cannot be imported; then all goes on as it was.
-        Why:    a deployment leaves no container, and a metric that is added has to see the streams' beginning first.
+        Why:    a deployment leaves no container, and a metric that is added has to see the stream's beginning first.
+                The mappings of tables' streams go on from their checkpoints: on AWS no deployment touches them.
         """
         plan = self._planned()
         self._mapped.close()
@@ -117,9 +124,13 @@ class LocalStage:
         self._deploy(plan)
 
     def replay(self) -> None:
-        """Read every stream from its beginning, as mappings do that are deleted and created anew at TRIM_HORIZON."""
+        """Read Kinesis from its beginning, as mappings do that are deleted and created anew at TRIM_HORIZON.
+
+        Tables' streams are left alone: what was captured from them would be captured, and so counted, again.
+        """
         self._mapped.close()
-        self._map_streams(replace(mapping, starting_position=TRIM_HORIZON) for mapping in self.plan.mappings)
+        for mapping in self.plan.kinesis:
+            self._map_stream(replace(mapping, starting_position=TRIM_HORIZON))
 
     def _start(self) -> None:
         self._server = self._take_api_port()
@@ -128,17 +139,30 @@ class LocalStage:
         self._running.callback(self._deployed.close)
         self._running.callback(self._mapped.close)
         self._deploy(self._planned())
-        self._map_streams(self.plan.mappings)
+        for mapping in self.plan.kinesis:
+            self._map_stream(mapping)
         threading.Thread(target=self._server.serve_forever, args=(0.1,), name="gateway", daemon=True).start()
         self._running.callback(self._server.shutdown)
 
     def _planned(self) -> StagePlan:
-        """What the project declares at this moment."""
+        """What the project declares at this moment. Raises: StageError, for a table's stream that is not there too."""
         planner = Planner(self.project_dir, self.stage, self._template, self.environment, self._mapping)
-        return planner.plan(declarations.read(self.project_dir, planner.app_environment()))
+        plan = planner.plan(declarations.read(self.project_dir, planner.app_environment()))
+        for mapping in plan.dynamodb:
+            try:
+                self._table_stream(mapping).shards()
+            except (BotoCoreError, ClientError) as error:
+                reason = " ".join(str(error).split())  # botocore's own findings are of several lines
+                raise StageError(
+                    f"{mapping.function.name}: its stream {mapping.stream} cannot be read: {reason}"
+                ) from error
+        return plan
 
     def _deploy(self, plan: StagePlan) -> None:
         self.plan = plan
+        for mapping in plan.dynamodb:
+            progress = self._progress.setdefault((mapping.function.name, mapping.stream), {})
+            self._run_mapping(mapping, self._table_stream(mapping), progress, self._deployed)
         for queue in plan.queues:
             function = self._function(queue.function)
             for _ in range(queue.function.concurrency):
@@ -150,9 +174,12 @@ class LocalStage:
         self._deployed.callback(api_function.close)
         self._server.gateway = Gateway(plan.api, api_function, self.stage)
 
-    def _map_streams(self, mappings: Iterable[MappingPlan]) -> None:
-        for mapping in mappings:
-            self._run_mapping(mapping)
+    def _map_stream(self, plan: MappingPlan) -> None:
+        source = KinesisSource(self.endpoint_url, plan.stream, plan.starting_position, plan.role_arn)
+        self._run_mapping(plan, source, {}, self._mapped)
+
+    def _table_stream(self, plan: MappingPlan) -> DynamoDBSource:
+        return DynamoDBSource(self.endpoint_url, plan.stream, plan.starting_position)
 
     def _take_api_port(self) -> GatewayServer:
         try:
@@ -179,16 +206,19 @@ class LocalStage:
         with_values: dict[str, Any] = resolved(template, there.outputs)
         return with_values
 
-    def _run_mapping(self, plan: MappingPlan) -> None:
+    def _run_mapping(
+        self, plan: MappingPlan, source: Source, progress: dict[str, ShardProgress], until: ExitStack
+    ) -> None:
         function = self._function(plan.function)
         mapping = EventSourceMapping(
-            source=KinesisSource(self.endpoint_url, plan.stream, plan.starting_position, plan.role_arn),
+            source=source,
             function=function,
             options=plan.options,
             destination=Destination(plan.destination_arn, self.endpoint_url) if plan.destination_arn else None,
             redelivery=self._redelivery,
+            progress=progress,
         )
-        self._run(mapping, function, self._mapped)
+        self._run(mapping, function, until)
 
     def _function(self, spec: FunctionSpec) -> Function:
         function = Function(spec, self.state_dir / f"{spec.name}.log")

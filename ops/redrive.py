@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -24,10 +23,11 @@ from chalicelib.aws.redrive_queue import RedriveQueue
 from chalicelib.consumers.redrive_message import RedriveMessage, encode_message
 from chalicelib.errors import TransientError
 from chalicelib.records.letter import REASONS
+from ops.arguments import REFUSED, Parser, seconds, url
 from ops.failed_queue import FailedQueue
 from ops.survey import Surveyed, survey
 
-REDRIVEN, LEFT, REFUSED = 0, 1, 2
+REDRIVEN, LEFT = 0, 1
 EXIT_CODES = (
     "exit codes: 0 all redriven (or nothing to do, or not waited for), 1 some are not, 2 refused or unreachable"
 )
@@ -181,24 +181,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return LEFT
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong with an argument in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(REFUSED, f"ops.redrive: {message}\n")
-
-
 def _parser() -> argparse.ArgumentParser:
     description, *_ = (__doc__ or "").splitlines()
-    parser = _Parser(prog="python -m ops.redrive", description=description, epilog=EXIT_CODES)
+    parser = Parser(prog="python -m ops.redrive", description=description, epilog=EXIT_CODES)
     add = parser.add_argument
     add("--stage", required=True, help="whose dead letters")
     add("--reason", choices=REASONS, metavar="R", help=f"only letters with this reason: {', '.join(REASONS)}")
     add("--since", type=_instant, metavar="T", help="only of records that arrived then or later: an instant or a date")
     add("--dry-run", action="store_true", help="show what would be redriven, and send nothing")
     add("--no-wait", action="store_true", help="do not wait until the objects have moved")
-    add("--timeout", type=_seconds, default=600, metavar="SECONDS", help="the longest to wait (%(default)s)")
-    add("--endpoint-url", help="where S3 and SQS are (default: as botocore, AWS_ENDPOINT_URL included)")
+    add("--timeout", type=seconds, default=600, metavar="SECONDS", help="the longest to wait (%(default)s)")
+    add("--endpoint-url", type=url, help="where S3 and SQS are (default: as botocore, AWS_ENDPOINT_URL included)")
     return parser
 
 
@@ -207,16 +200,6 @@ def _instant(text: str) -> str:
         return format_instant(parse_instant(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
-    if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return seconds
 
 
 if __name__ == "__main__":

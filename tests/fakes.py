@@ -115,18 +115,18 @@ class MemoryAggregates:
     def first_window(self, metric, timeout_ms):
         return min((key.window_start_ms for key in self.partials if key.metric == metric.name), default=None)
 
-    def advance_settled(self, purpose, metric, built_on, settled, timeout_ms):
+    def advance_settled(self, purpose, subject, built_on, settled, timeout_ms):
         if not timeout_ms:
             raise TransientError("out of time")
-        if self.settled.get((purpose, metric.name)) != built_on:
+        if self.settled.get((purpose, subject)) != built_on:
             return False
-        self.settled[purpose, metric.name] = settled
+        self.settled[purpose, subject] = settled
         return True
 
     def read_settled(self, purpose, timeout_ms):
         if not timeout_ms:
             raise TransientError("out of time")
-        return {metric: settled for (of, metric), settled in self.settled.items() if of == purpose}
+        return {subject: settled for (of, subject), settled in self.settled.items() if of == purpose}
 
     def read_progress(self, stream, timeout_ms):
         return [ShardProgress(shard, *known[1:]) for (of, shard), known in self.progress.items() if of == stream]

@@ -68,6 +68,11 @@ class Metric(Struct, frozen=True, dict=True, kw_only=True):
         return (self.window_ms, *(step_ms for step_ms in usual if step_ms > self.window_ms))
 
     @cached_property
+    def layout(self) -> str:
+        """The name, and the sizes of the windows that are stored; changes when a rollup is added or removed."""
+        return f"{self.name}#{','.join(map(format_duration, self.steps_ms))}"
+
+    @cached_property
     def retention_ms(self) -> int:
         """How long a window is kept once it cannot change any more, milliseconds."""
         return parse_duration(self.retention)

@@ -1,9 +1,9 @@
 """The keys of the aggregates table. Only this file knows how they are written.
 
     pk = metric#step#partition        sk = window_start#writer     a partial: a writer's share of a base window
-    pk = metric#step#bucket           sk = window_start            a rollup
+    pk = metric#step#bucket           sk = window_start#           a rollup
     pk = progress#stream#metrics      sk = shard                   how far ingest has committed
-    pk = settled#purpose              sk = metric                  how far windows have been settled
+    pk = settled#purpose              sk = subject                 how far windows have been settled
     pk = alert#name                   sk = window_start#id         an alert
 
 A window's start is RFC 3339 text, so that a range of windows is a range of sort keys. No metric has a `#` in its name,
@@ -22,10 +22,14 @@ def share_partition_key(metric: Metric, step_ms: int, partition: int) -> str:
     return f"{metric.name}#{format_duration(step_ms)}#{partition}"
 
 
-def share_sort_key(window_start_ms: int, writer: str | None = None) -> str:
-    """Of one window; of a base window, a writer's share."""
-    start = format_instant(window_start_ms)
-    return start if writer is None else f"{start}#{writer}"
+def share_sort_key(window_start_ms: int, writer: str = "") -> str:
+    """Of one window: a writer's share of a base window, or a rollup, which is of all writers."""
+    return f"{window_sort_key(window_start_ms)}#{writer}"
+
+
+def window_sort_key(window_start_ms: int) -> str:
+    """Above all keys of the windows before, and below all of this one: each of them goes on behind the start."""
+    return format_instant(window_start_ms)
 
 
 def alert_partition_key(alert: str) -> str:
@@ -35,7 +39,7 @@ def alert_partition_key(alert: str) -> str:
 
 def alert_sort_key(window_start_ms: int, alert_id: str) -> str:
     """Of what an alert has raised of one window and group."""
-    return f"{format_instant(window_start_ms)}#{alert_id}"
+    return f"{window_sort_key(window_start_ms)}#{alert_id}"
 
 
 def window_start_of(sort_key: str) -> int:

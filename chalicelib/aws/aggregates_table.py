@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.aggregates.partial import Groups, Partial, PartialKey, decode_groups, encode_groups
 from chalicelib.aggregates.rollup import Rollup, WindowKey, unpack_groups
-from chalicelib.aws.aggregates_keys import PROGRESS, SETTLED, share_partition_key, share_sort_key, window_start_of
+from chalicelib.aws.aggregates_keys import (
+    PROGRESS,
+    SETTLED,
+    share_partition_key,
+    share_sort_key,
+    window_sort_key,
+    window_start_of,
+)
 from chalicelib.aws.capacity import write_units_of
 from chalicelib.aws.concurrent import call_all, call_in_time, outcome_of, result_in_time
 from chalicelib.aws.failures import transient_errors
@@ -113,14 +120,14 @@ class AggregatesTable:
         items_read, read_units = 0, 0.0
         pages = self._client.get_paginator("query").paginate(
             TableName=self._name,
-            # A key at `end`, bare or going on behind its window's start, is not below the bound.
+            # Every key goes on behind its window's start, so those of the window at `end` are above the bound.
             KeyConditionExpression="pk = :pk AND sk BETWEEN :start AND :end",
             ProjectionExpression="sk, version, revision, #definition, #groups",
             ExpressionAttributeNames={"#definition": "definition", "#groups": "groups"},  # the first is reserved
             ExpressionAttributeValues={
                 ":pk": {"S": share_partition_key(plan.metric, plan.step_ms, partition)},
-                ":start": {"S": share_sort_key(plan.start_ms)},
-                ":end": {"S": share_sort_key(plan.end_ms)},
+                ":start": {"S": window_sort_key(plan.start_ms)},
+                ":end": {"S": window_sort_key(plan.end_ms)},
             },
             ConsistentRead=True,  # an answer holds all that was committed before it; a stale read might not
             ReturnConsumedCapacity="TOTAL",
@@ -205,16 +212,16 @@ class AggregatesTable:
         ]
 
     def advance_settled(
-        self, purpose: str, metric: Metric, built_on: Settled | None, settled: Settled, timeout_ms: int
+        self, purpose: str, subject: str, built_on: Settled | None, settled: Settled, timeout_ms: int
     ) -> bool:
-        """Note how far the metric's windows are settled, if what stands is what it was built on (None: nothing).
+        """Note how far the subject's windows are settled, if what stands is what it was built on (None: nothing).
 
         Returns: whether it was.
         Raises: TransientError when it is not known to be stored, in time.
         """
         item = {
             "pk": {"S": f"{SETTLED}#{purpose}"},
-            "sk": {"S": metric.name},
+            "sk": {"S": subject},
             "from_ms": {"N": str(settled.from_ms)},
             "until_ms": {"N": str(settled.until_ms)},
             "complete_until_ms": {"N": str(settled.complete_until_ms)},
@@ -235,7 +242,7 @@ class AggregatesTable:
         return True
 
     def read_settled(self, purpose: str, timeout_ms: int) -> dict[str, Settled]:
-        """Read, by metric, how far its windows are settled for this purpose; a metric that never was is not in it.
+        """Read, by subject, how far its windows are settled for this purpose; one that never was is not in it.
 
         Raises: TransientError when the read failed, or was not done in time.
         """

@@ -70,6 +70,10 @@ class Alerts:
         self._tell = tell
         self._stored = _Remembered(STORED_IDS_MAX)
 
+    def subject(self, metric: Metric) -> str:
+        """The metric, whatever alerts it has: one that is added does not look at what was over before."""
+        return metric.name
+
     def grace_ms(self, metric: Metric) -> int:  # noqa: ARG002  as Duty's
         """Nothing is waited for: an alert that comes when the last late event has is of no use to anybody."""
         return 0

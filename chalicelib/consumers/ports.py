@@ -180,9 +180,9 @@ class SettledStore(SettledReader, Protocol):
         """
 
     def advance_settled(
-        self, purpose: str, metric: Metric, built_on: Settled | None, settled: Settled, timeout_ms: int
+        self, purpose: str, subject: str, built_on: Settled | None, settled: Settled, timeout_ms: int
     ) -> bool:
-        """Note how far the metric's windows are settled, if what stands is what it was built on (None: nothing).
+        """Note how far the subject's windows are settled, if what stands is what it was built on (None: nothing).
 
         Returns: whether it was.
         Raises: TransientError when it is not known to be stored, in time.

@@ -77,6 +77,10 @@ class RollUp:
             report.failed_sequence_number = changes[min(first_place[key] for key in failed)].sequence_number
         return report
 
+    def subject(self, metric: Metric) -> str:
+        """Under which name it is noted how far the metric's rollups are: those of another layout are others."""
+        return metric.layout
+
     def grace_ms(self, metric: Metric) -> int:
         """How long after its end a window can still change, milliseconds."""
         return self._catalog.lateness_ms(metric.event_type, self._stage_lateness_ms)

@@ -29,6 +29,9 @@ class Duty(Protocol):
 
     purpose: str
 
+    def subject(self, metric: Metric) -> str:
+        """Under which name it is noted how far this metric is; under another one, the duty begins anew."""
+
     def grace_ms(self, metric: Metric) -> int:
         """How long after its end a window of this metric counts as open, milliseconds."""
 
@@ -68,7 +71,7 @@ class Settle:
         """
         report = SettleReport()
         positions = self._store.read_settled(self._duty.purpose, remaining_ms())
-        waiting = [_Metric(metric, positions.get(metric.name)) for metric in self._metrics]
+        waiting = [_Metric(metric, positions.get(self._duty.subject(metric))) for metric in self._metrics]
         while waiting and remaining_ms() > 0:
             waiting = [each for each in waiting if self._go_on(each, complete_until_ms, remaining_ms, report)]
         report.behind += len(waiting)
@@ -88,7 +91,8 @@ class Settle:
             end_ms = min(target_ms, _slice_end(metric, start_ms, step_ms))
             if self._duty.see_to(metric, start_ms, end_ms, remaining_ms):
                 settled = Settled(from_ms, end_ms, complete_until_ms)
-                if self._store.advance_settled(self._duty.purpose, metric, each.settled, settled, remaining_ms()):
+                subject = self._duty.subject(metric)
+                if self._store.advance_settled(self._duty.purpose, subject, each.settled, settled, remaining_ms()):
                     each.settled = settled
                     report.slices += 1
                     return end_ms < target_ms

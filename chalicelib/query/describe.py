@@ -18,6 +18,7 @@ def describe_metric(metric: Metric, lateness_ms: int) -> dict[str, Any]:
         "dimensions": metric.by,
         "measures": [{"name": name, "type": measure.type_name} for name, measure in metric.measures.items()],
         "window": format_duration(metric.window_ms),
+        "rollups": [format_duration(step_ms) for step_ms in metric.steps_ms[1:]],
         "lateness": format_duration(lateness_ms),
         "retention": format_duration(metric.retention_ms),
         "buckets": metric.buckets,

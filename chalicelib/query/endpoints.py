@@ -108,7 +108,7 @@ class Query:
         form = negotiate(_first(parameters, "format"), accept)
         shards, progress = self._read_standing(began_ms, remaining_ms)
         time_left_ms = bind(self._time_left_ms, began_ms, remaining_ms)
-        settled = self._settled.read_settled(ROLLUPS, time_left_ms()).get(name)
+        settled = self._settled.read_settled(ROLLUPS, time_left_ms()).get(request.metric.layout)
         merger = Merger(request)
         cost = self._read_into(merger, request, settled, time_left_ms)
         page = page_of(request, merger.groups)

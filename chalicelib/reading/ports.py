@@ -115,7 +115,9 @@ class SettledReader(Protocol):
     """Reads how far windows have been settled."""
 
     def read_settled(self, purpose: str, timeout_ms: int) -> Mapping[str, Settled]:
-        """Read, by metric, how far its windows are settled for this purpose; a metric that never was is not in it.
+        """Read, by subject, how far its windows are settled for this purpose; one that never was is not in it.
+
+        Shapes: the subject of ROLLUPS is `Metric.layout`: to a rollup that is added, nothing is settled yet.
 
         Raises: TransientError when the read failed, or was not done in time.
         """

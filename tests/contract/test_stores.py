@@ -15,12 +15,14 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from chalicelib.aggregates.partial import Partial, PartialKey
+from chalicelib.aggregates.rollup import Rollup, WindowKey, pack_groups
 from chalicelib.aws.aggregates_table import AggregatesTable
 from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
 from chalicelib.aws.ids_table import IDS_AN_ITEM, IdsTable
-from chalicelib.consumers.ports import Committed, Conflict, Failed, PartialPut, RunsRead
+from chalicelib.consumers.ports import Committed, Conflict, Failed, Overtaken, PartialPut, RollupPut, RunsRead
 from chalicelib.errors import CorruptIdLogError, TransientError
 from chalicelib.identity.run import CountedRecord, join_runs, make_run
+from chalicelib.reading.ports import ReadPlan, Settled, StoredShare
 from chalicelib.records.rejection import Reason, Refusal, Rejected
 from chalicelib.records.sequence import position_of
 from localstage import aws
@@ -119,6 +121,80 @@ def test_out_of_time_nothing_is_claimed(partials):
     outcomes = partials.put_partials([PartialPut(KEY, None, FIRST)], 0)
     assert outcomes == [Failed("out of time")]
     assert isinstance(put(partials, (KEY, None, FIRST))[0], Committed)
+
+
+HOUR = WindowKey("customers", 3_600_000, 3, NOON_MS)
+CUSTOMERS = CATALOG.metrics["customers"]
+
+
+def put_rollup(store, built_on, revision, groups):
+    packed = None if groups is None else pack_groups(groups)
+    return store.put_rollups([RollupPut(HOUR, built_on, Rollup(revision, packed))], PLENTY_MS)[0]
+
+
+def read(store, *plans):
+    shares = []
+    cost = store.read_shares(plans, lambda plan, share: shares.append((plan.step_ms, share)), PLENTY_MS)
+    assert cost.items_read == len(shares)
+    return shares
+
+
+def hour(hours_after_noon=0):
+    start_ms = NOON_MS + hours_after_noon * HOUR.step_ms
+    return ReadPlan(CUSTOMERS, HOUR.step_ms, (3,), start_ms, start_ms + HOUR.step_ms)
+
+
+def test_a_rollup_is_put_on_what_it_was_built_on_only(partials):
+    assert isinstance(put_rollup(partials, None, 1, FIRST.groups), Committed)
+    assert put_rollup(partials, None, 1, FIRST.groups) == Overtaken()
+    assert isinstance(put_rollup(partials, 1, 2, SECOND.groups), Committed)
+    assert put_rollup(partials, 1, 2, FIRST.groups) == Overtaken()
+    assert read(partials, hour()) == [(HOUR.step_ms, StoredShare(3, NOON_MS, 2, SECOND.groups))]
+
+
+def test_a_rollup_put_on_what_is_gone_is_overtaken(partials):
+    assert put_rollup(partials, 4, 5, FIRST.groups) == Overtaken()
+
+
+def test_a_rollup_too_large_is_there_and_holds_nothing(partials):
+    put_rollup(partials, None, 1, None)
+    assert read(partials, hour()) == [(HOUR.step_ms, StoredShare(3, NOON_MS, 1, None))]
+
+
+def test_out_of_time_no_rollup_is_claimed(partials):
+    assert partials.put_rollups([RollupPut(HOUR, None, Rollup(1, None))], 0) == [Failed("out of time")]
+
+
+# 11:00        12:00 hour                        13:00
+#              12:00 by two writers   12:59
+def test_windows_of_each_size_are_read_from_their_start_up_to_their_end(partials):
+    put_rollup(partials, None, 7, FIRST.groups)
+    keys = [KEY, KEY._replace(writer="other/shard"), KEY._replace(window_start_ms=NOON_MS + 59 * 60_000)]
+    put(partials, *((key, None, FIRST) for key in keys))
+    minutes = ReadPlan(CUSTOMERS, 60_000, (3,), NOON_MS, NOON_MS + HOUR.step_ms)
+    shares = read(partials, hour(-1), minutes, hour(), hour(1))
+    assert sorted(step_ms for step_ms, _ in shares) == [60_000] * 3 + [HOUR.step_ms]
+    assert {share.revision for step_ms, share in shares if step_ms == 60_000} == {FIRST.version}
+    assert read(partials, hour(-1)) == read(partials, hour(1)) == []
+    a_minute = ReadPlan(CUSTOMERS, 60_000, (3,), NOON_MS, NOON_MS + 60_000)
+    assert len(read(partials, a_minute)) == 2, "the minute at the end is not in it"
+
+
+def test_the_oldest_window_is_found_among_all_partitions(partials):
+    assert partials.first_window(CUSTOMERS, PLENTY_MS) is None
+    put(partials, (KEY, None, FIRST), (KEY._replace(partition=9, window_start_ms=NOON_MS - 60_000), None, FIRST))
+    assert partials.first_window(CUSTOMERS, PLENTY_MS) == NOON_MS - 60_000
+
+
+def test_how_far_windows_are_settled_moves_only_from_where_it_stands(partials):
+    first, second, third = (Settled(0, until_ms, until_ms + 9) for until_ms in (10, 20, 30))
+    assert partials.read_settled("rollups", PLENTY_MS) == {}
+    assert partials.advance_settled("rollups", "customers", None, first, PLENTY_MS)
+    assert not partials.advance_settled("rollups", "customers", None, second, PLENTY_MS)
+    assert partials.advance_settled("rollups", "customers", first, second, PLENTY_MS)
+    assert not partials.advance_settled("rollups", "customers", first, third, PLENTY_MS)
+    assert partials.advance_settled("alerts", "customers", None, third, PLENTY_MS)
+    assert partials.read_settled("rollups", PLENTY_MS) == {"customers": second}
 
 
 def test_progress_never_goes_back(partials):

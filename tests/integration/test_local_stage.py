@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ class Sample:
     def __init__(self, stage: LocalStage, journal: Path) -> None:
         self.stage = stage
         self.kinesis = client("kinesis", stage.endpoint_url)
+        self.dynamodb = client("dynamodb", stage.endpoint_url)
         self._journal = journal
 
     def put(self, *payloads: dict[str, Any]) -> None:
@@ -31,6 +33,10 @@ class Sample:
             StreamName="sample-test-events",
             Records=[{"Data": json.dumps(payload).encode(), "PartitionKey": "k"} for payload in payloads],
         )
+
+    def put_row(self, payload: dict[str, Any], **attributes: Any) -> None:
+        item = {"id": {"S": payload["test"]}, "payload": {"S": json.dumps(payload)}, **attributes}
+        self.dynamodb.put_item(TableName="sample-test-rows", Item=item)
 
     def deliveries(self, test: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in self._journal.read_text().splitlines()]
@@ -145,7 +151,8 @@ def test_a_batch_that_is_given_up_is_reported_and_the_shard_goes_on(sample: Samp
     assert len(sample.deliveries("poison")) == 3, "once, and two retries"
 
     s3 = client("s3", sample.stage.endpoint_url)
-    (listed,) = s3.list_objects_v2(Bucket="sample-test-dead-letters")["Contents"]
+    listing = s3.list_objects_v2(Bucket="sample-test-dead-letters", Prefix="aws/lambda/shardId-000000000000/")
+    (listed,) = listing["Contents"]
     report = json.loads(s3.get_object(Bucket="sample-test-dead-letters", Key=listed["Key"])["Body"].read())
     assert report["requestContext"]["condition"] == "RetryAttemptsExhausted"
     assert report["requestContext"]["approximateInvokeCount"] == 3
@@ -158,7 +165,84 @@ def test_every_batch_can_be_delivered_twice_on_purpose(tmp_path: Path) -> None:
         sample.put({"test": "again", "n": 1}, {"test": "again", "n": 2})
         first, second = sample.wait_for("again", 2)
         assert numbers(first) == numbers(second) == [1, 2]
-        assert sample.stage.redelivered_batches == 1
+        sample.put_row({"test": "a row again", "n": 1})
+        first, second = sample.wait_for("a row again", 2)
+        assert numbers(first) == numbers(second) == [1]
+        assert sample.stage.redelivered_batches == 2
+
+
+# ---- tables' streams
+
+
+def test_changes_of_a_table_are_delivered_in_order_as_lambda_delivers_them(sample: Sample) -> None:
+    sample.put_row({"test": "rows", "n": 1}, exact={"N": "12345678901234567890.12345"}, octets={"B": b"\x00\xff"})
+    sample.put_row({"test": "rows", "n": 2})
+    sample.dynamodb.delete_item(TableName="sample-test-rows", Key={"id": {"S": "rows"}})
+
+    def delivered() -> list[dict[str, Any]]:
+        return [record for each in sample.deliveries("rows") for record in each["records"]]
+
+    wait_until(lambda: len(delivered()) == 3)
+    inserted, modified, removed = delivered()
+    assert [each["eventName"] for each in (inserted, modified, removed)] == ["INSERT", "MODIFY", "REMOVE"]
+    assert inserted["eventSource"] == "aws:dynamodb"
+    assert inserted["eventSourceARN"] == sample.stage.plan.dynamodb[0].stream
+    assert inserted["dynamodb"]["Keys"] == {"id": {"S": "rows"}}
+    assert inserted["dynamodb"]["NewImage"]["exact"] == {"N": "12345678901234567890.12345"}
+    assert inserted["dynamodb"]["NewImage"]["octets"] == {"B": "AP8="}
+    assert modified["dynamodb"]["OldImage"] == inserted["dynamodb"]["NewImage"]
+    assert "NewImage" not in removed["dynamodb"]
+
+
+def test_a_partial_failure_of_a_tables_batch_is_retried_from_the_change_that_it_names(tmp_path: Path) -> None:
+    with sample_stage(tmp_path, mapping={"follow": {"batch_size": 3, "batching_window_ms": 60_000}}) as sample:
+        for payload in ({"n": 1}, {"n": 2, "do": "report"}, {"n": 3}):
+            sample.put_row({"test": "partial rows", **payload})
+        assert [numbers(each) for each in sample.wait_for("partial rows", 2)] == [[1, 2, 3], [2, 3]]
+
+
+def test_a_worker_killed_in_the_middle_of_a_tables_batch_has_it_delivered_again(sample: Sample) -> None:
+    sample.put_row({"test": "killed row", "n": 1, "do": "hang"})
+    assert sample.stage.kill_worker("follow", patience_seconds=PATIENCE_SECONDS)
+    first, second = sample.wait_for("killed row", 2)
+    assert numbers(first) == numbers(second) == [1]
+    assert not is_running(first["pid"])
+    assert sample.stage.log_path("follow").name == "sample-test-follow.log"
+
+
+def test_a_tables_batch_that_is_given_up_is_reported_as_one_of_dynamodb_streams(sample: Sample) -> None:
+    sample.put_row({"test": "poison row", "n": 1, "do": "raise", "always": True})
+    sample.wait_for("poison row", 3)
+    sample.put_row({"test": "row after", "n": 2})
+    sample.wait_for("row after", 1)
+    s3 = client("s3", sample.stage.endpoint_url)
+    listed = s3.list_objects_v2(Bucket="sample-test-dead-letters", Prefix="aws/lambda/shardId-00000000000000000000-")
+    (key,) = [each["Key"] for each in listed["Contents"]]
+    report = json.loads(s3.get_object(Bucket="sample-test-dead-letters", Key=key)["Body"].read())
+    assert report["DDBStreamBatchInfo"]["streamArn"] == sample.stage.plan.dynamodb[0].stream
+    assert json.loads(report["payload"])["Records"] == sample.deliveries("poison row")[0]["records"]
+
+
+def test_a_redeployment_goes_on_from_a_tables_checkpoint_and_a_replay_is_of_kinesis_alone(tmp_path: Path) -> None:
+    with sample_stage(tmp_path) as sample:
+        sample.put({"test": "event", "n": 1})
+        sample.put_row({"test": "row", "n": 1})
+        sample.wait_for("event", 1)
+        (before,) = sample.wait_for("row", 1)
+        sample.put_row({"test": "row under way", "n": 1, "do": "hang"})
+        sample.wait_for("row under way", 1)
+
+        sample.stage.redeploy()
+        cut_off, again = sample.wait_for("row under way", 2)
+        assert numbers(cut_off) == numbers(again) == [1]
+        assert again["pid"] not in {before["pid"], cut_off["pid"]}
+
+        sample.stage.replay()
+        sample.wait_for("event", 2)
+        sample.put_row({"test": "row later", "n": 1})
+        (later,) = sample.wait_for("row later", 1)
+        assert later["pid"] == again["pid"]
+        assert len(sample.deliveries("row")) == 1
 
 
 # ---- HTTP
@@ -228,6 +312,19 @@ def test_an_application_that_cannot_be_imported_is_named(tmp_path: Path) -> None
     with (
         pytest.raises(StageError, match="nothing_of_this_name"),
         LocalStage("test", aws_port=0, api_port=0, project_dir=tmp_path),
+    ):
+        pass
+
+
+def test_a_tables_stream_that_is_not_there_is_named(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(PROJECT_DIR, project, ignore=shutil.ignore_patterns("__pycache__"))
+    template = project / ".chalice" / "resources.yaml"
+    template.write_text(template.read_text().replace("Stream: ", "NotTheStream: "))
+    stage = LocalStage("test", shards=1, aws_port=0, api_port=0, project_dir=project, state_dir=tmp_path)
+    with (
+        pytest.raises(StageError, match=r"^sample-test-follow: its stream the template knows it cannot be read: .+$"),
+        stage,
     ):
         pass
 

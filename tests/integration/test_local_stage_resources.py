@@ -48,6 +48,24 @@ def test_a_time_to_live_that_the_emulator_forgets_is_set(endpoint_url: str) -> N
     assert described["TimeToLiveDescription"]["TimeToLiveStatus"] == "ENABLED"
 
 
+@pytest.mark.parametrize("view", ["KEYS_ONLY", "NEW_AND_OLD_IMAGES"])
+def test_a_tables_stream_holds_what_is_declared(endpoint_url: str, view: str) -> None:
+    table = {
+        "Type": "AWS::DynamoDB::Table",
+        "Properties": {
+            "TableName": f"viewed-{view}",
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+            "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+            "StreamSpecification": {"StreamViewType": view},
+        },
+    }
+    stage = f"view-{view.lower().replace('_', '-')}"
+    make(endpoint_url, stage, template={"Resources": {"Table": table}})
+    described = client("dynamodb", endpoint_url).describe_table(TableName=f"viewed-{view}")["Table"]
+    assert described["StreamSpecification"] == {"StreamEnabled": True, "StreamViewType": view}
+
+
 def test_a_redrive_policy_that_the_emulator_forgets_is_set(endpoint_url: str) -> None:
     make(endpoint_url, "queues")
     sqs = client("sqs", endpoint_url)

@@ -194,7 +194,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         api_port=0,
         settings={"POWERTOOLS_LOG_LEVEL": "INFO"},
         redeliver=0.2,
-        mapping={"batch_size": 40},
+        mapping={"ingest": {"batch_size": 40}},
         project_dir=project,
         state_dir=tmp_path / "state",
     ) as stage:

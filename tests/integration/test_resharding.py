@@ -280,10 +280,10 @@ def run_stage(
                 "AWS_ENDPOINT_URL_KINESIS": kinesis_local.endpoint_url,
                 "STAGE": name,
             }
-            smaller_batches = {"batch_size": 40, "batching_window_ms": 200}
+            smaller_batches = {"ingest": {"batch_size": 40, "batching_window_ms": 200}}
             planner = Planner(PROJECT_DIR, name, resolved(template, there.outputs), environment, smaller_batches)
             plan = planner.plan(declarations.read(PROJECT_DIR, planner.app_environment()))
-            (ingest,) = [mapping for mapping in plan.mappings if mapping.function.name.endswith("-ingest")]
+            (ingest,) = plan.kinesis
             kinesis.create_stream(StreamName=ingest.stream, ShardCount=shards)
             wait_until_active(kinesis, ingest.stream)
             log_path = tmp_path_factory.mktemp(name) / "ingest.log"

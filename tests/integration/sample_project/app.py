@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from chalice.app import Chalice, CORSConfig, KinesisEvent, Response
+from chalice.app import Chalice, CORSConfig, DynamoDBEvent, KinesisEvent, Response
 
 app = Chalice(app_name="sample")
 journal = Path(os.environ.get("JOURNAL", os.devnull))
@@ -17,15 +17,27 @@ journal = Path(os.environ.get("JOURNAL", os.devnull))
 def ingest(event: KinesisEvent) -> dict[str, Any]:
     records = event.to_dict()["Records"]
     payloads = [json.loads(base64.b64decode(record["kinesis"]["data"])) for record in records]
+    return handle(records, payloads, [record["kinesis"]["sequenceNumber"] for record in records])
+
+
+@app.on_dynamodb_record(stream_arn="the template knows it", batch_size=100, starting_position="TRIM_HORIZON")
+def follow(event: DynamoDBEvent) -> dict[str, Any]:
+    records = event.to_dict()["Records"]
+    rows = [record["dynamodb"].get("NewImage") or record["dynamodb"]["OldImage"] for record in records]
+    payloads = [json.loads(row["payload"]["S"]) for row in rows]
+    return handle(records, payloads, [record["dynamodb"]["SequenceNumber"] for record in records])
+
+
+def handle(records: list[Any], payloads: list[Any], sequence_numbers: list[str]) -> dict[str, Any]:
     earlier = journal.read_text()
     with journal.open("a") as lines:
         lines.write(json.dumps({"pid": os.getpid(), "payloads": payloads, "records": records}) + "\n")
-    for record, payload in zip(records, payloads, strict=True):
+    for sequence_number, payload in zip(sequence_numbers, payloads, strict=True):
         is_the_first_time = f'"test": "{payload["test"]}"' not in earlier
         if is_the_first_time or payload.get("always"):
             match payload.get("do"):
                 case "report":
-                    return {"batchItemFailures": [{"itemIdentifier": record["kinesis"]["sequenceNumber"]}]}
+                    return {"batchItemFailures": [{"itemIdentifier": sequence_number}]}
                 case "raise":
                     raise ValueError("asked to raise")
                 case "exit":

@@ -45,6 +45,11 @@ def catalog(*metrics):
         ({"window": "soon"}, "a duration is"),
         ({"lateness": "0s"}, "a duration is"),
         ({"retention": "forever"}, "a duration is"),
+        ({"rollups": ("1h", "soon")}, "a duration is"),
+        ({"rollups": ("1h", "90m")}, "rollup of 90m is no multiple of its windows of 1h"),
+        ({"rollups": ("1d", "1h")}, "rollup of 1h is no multiple of its windows of 1d"),
+        ({"rollups": ("1m",)}, "rollup of 1m is no multiple of its windows of 1m"),
+        ({"rollups": ("1h", "5h")}, "rollup of 5h does not divide a day"),
         ({"buckets": 0}, "below 1"),
         ({"by": (), "buckets": 2}, "nothing to deal"),
         ({"group_limit": 1_000_000}, "at most 11363 groups"),
@@ -53,6 +58,21 @@ def catalog(*metrics):
 def test_a_wrong_declaration_is_refused_at_import_and_named(changes, fault):
     with pytest.raises(DefinitionError, match=fault):
         catalog(metric(**changes))
+
+
+@pytest.mark.parametrize(
+    ("window", "rollups", "minutes"),
+    [
+        ("1m", None, [1, 60, 1440]),
+        ("1h", None, [60, 1440]),
+        ("1d", None, [1440]),
+        ("45m", None, [45, 1440]),
+        ("1m", (), [1]),
+        ("1m", ("5m", "6h"), [1, 5, 360]),
+    ],
+)
+def test_windows_are_rolled_up_to_hours_and_days_unless_declared_otherwise(window, rollups, minutes):
+    assert [step_ms / 60_000 for step_ms in metric(window=window, rollups=rollups).steps_ms] == minutes
 
 
 def test_an_event_type_that_is_no_struct_is_refused_by_name():

@@ -4,7 +4,7 @@ from typing import Any
 
 from chalice.app import Chalice, CORSConfig, Cron, Rate
 
-from localstage.declarations import KinesisTrigger, Schedule, SqsTrigger, declared_by
+from localstage.declarations import DynamoDBTrigger, KinesisTrigger, Schedule, SqsTrigger, declared_by
 
 app = Chalice(app_name="sample")
 
@@ -23,7 +23,9 @@ def tick(event: Any) -> None: ...
 def at_night(event: Any) -> None: ...
 
 
-@app.on_dynamodb_record(stream_arn="arn:aws:dynamodb:us-east-1:0:table/t/stream/s")
+@app.on_dynamodb_record(
+    stream_arn="arn:of-a-stream", batch_size=50, maximum_batching_window_in_seconds=1, starting_position="TRIM_HORIZON"
+)
 def rollup(event: Any) -> None: ...
 
 
@@ -48,6 +50,7 @@ declared = declared_by(app)
 
 def test_streams_are_read_with_their_options() -> None:
     assert declared.kinesis == [KinesisTrigger("ingest", "app.ingest", "events", 500, 2, "LATEST")]
+    assert declared.dynamodb == [DynamoDBTrigger("rollup", "app.rollup", "arn:of-a-stream", 50, 1, "TRIM_HORIZON")]
 
 
 def test_queues_are_read_by_name_or_by_arn() -> None:
@@ -62,7 +65,7 @@ def test_schedules_at_a_rate_are_read_in_seconds() -> None:
 
 
 def test_triggers_that_are_not_served_are_named() -> None:
-    assert sorted(declared.unserved) == ["at_night", "rollup"]
+    assert declared.unserved == ["at_night"]
 
 
 def test_routes_are_read_with_their_methods() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from localstage.declarations import Api, Declarations, KinesisTrigger, Schedule, SqsTrigger
+from localstage.declarations import Api, Declarations, DynamoDBTrigger, KinesisTrigger, Schedule, SqsTrigger
 from localstage.errors import StageError
 from localstage.plan import Planner, StagePlan
 
@@ -22,9 +22,10 @@ DECLARATIONS = Declarations(
     app_name="sample",
     api=Api(routes={"/": ["GET"]}),
     kinesis=[KinesisTrigger("ingest", "app.ingest", "events", 500, 2, "TRIM_HORIZON")],
+    dynamodb=[DynamoDBTrigger("rollup", "app.rollup", "arn:placeholder", 100, 0, "TRIM_HORIZON")],
     sqs=[SqsTrigger("work", "app.work", "jobs", 7, 10)],
     schedules=[Schedule("tick", "app.tick", 60)],
-    unserved=["rollup"],
+    unserved=["at_night"],
 )
 
 
@@ -37,13 +38,13 @@ def plan(
     return Planner(tmp_path, "dev", template, {"STAGE": "dev"}, mapping or {}).plan(DECLARATIONS)
 
 
-def amended_mapping(**properties: Any) -> dict[str, Any]:
-    return {"Events": {"IngestKinesisEventSource": {"Properties": properties}}}
+def amended_mapping(event_source: str = "IngestKinesisEventSource", **properties: Any) -> dict[str, Any]:
+    return {"Events": {event_source: {"Properties": properties}}}
 
 
 def test_functions_are_named_and_configured_as_chalice_deploys_them(tmp_path: Path) -> None:
     planned = plan(tmp_path, {})
-    ingest = planned.mappings[0].function
+    ingest = planned.kinesis[0].function
     assert (ingest.name, ingest.handler, ingest.memory_mb, ingest.timeout_seconds) == (
         "sample-dev-ingest",
         "app.ingest",
@@ -61,7 +62,7 @@ def test_the_stages_own_variables_win_over_those_of_the_config(tmp_path: Path) -
 def test_amendments_win_over_the_config(tmp_path: Path) -> None:
     variables = {"TOPIC": "arn:topic", "API": {"Ref": "RestAPI"}}
     ingest = (
-        plan(tmp_path, {"Timeout": 5, "MemorySize": 256, "Environment": {"Variables": variables}}).mappings[0].function
+        plan(tmp_path, {"Timeout": 5, "MemorySize": 256, "Environment": {"Variables": variables}}).kinesis[0].function
     )
     assert (ingest.timeout_seconds, ingest.memory_mb, ingest.environment["TOPIC"]) == (5, 256, "arn:topic")
     assert "API" not in ingest.environment, "only a deployment could tell it"
@@ -78,7 +79,7 @@ def test_a_mapping_has_the_options_of_the_app_and_of_the_template(tmp_path: Path
             DestinationConfig={"OnFailure": {"Type": "S3", "Destination": "arn:aws:s3:::b"}},
         ),
     )
-    (mapping,) = planned.mappings
+    (mapping,) = planned.kinesis
     assert (mapping.stream, mapping.starting_position, mapping.destination_arn) == (
         "events",
         "TRIM_HORIZON",
@@ -92,7 +93,7 @@ def test_a_mapping_has_the_options_of_the_app_and_of_the_template(tmp_path: Path
 
 
 def test_a_mapping_never_gives_up_unless_it_is_told_to(tmp_path: Path) -> None:
-    options = plan(tmp_path, {}).mappings[0].options
+    options = plan(tmp_path, {}).kinesis[0].options
     assert (options.maximum_retry_attempts, options.maximum_record_age_ms) == (-1, -1)
     assert not options.report_batch_item_failures
 
@@ -105,7 +106,32 @@ def test_a_queue_has_the_options_of_the_app_and_of_the_template_and_few_invocati
 
 
 def test_options_can_be_replaced(tmp_path: Path) -> None:
-    assert plan(tmp_path, {}, {"batch_size": 7}).mappings[0].options.batch_size == 7
+    planned = plan(tmp_path, {}, {"ingest": {"batch_size": 7}})
+    assert planned.kinesis[0].options.batch_size == 7
+    assert planned.dynamodb[0].options.batch_size == 100
+
+
+def test_options_of_a_function_that_no_stream_triggers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="no stream triggers ingets"):
+        plan(tmp_path, {}, {"ingets": {"batch_size": 7}})
+
+
+def test_a_tables_stream_is_the_one_of_the_template_and_its_mapping_has_the_same_options(tmp_path: Path) -> None:
+    amended = amended_mapping(
+        "RollupDynamodbEventSource", Stream="arn:stream", BisectBatchOnFunctionError=True, MaximumRetryAttempts=1
+    )
+    (mapping,) = plan(tmp_path, amended, function="Rollup").dynamodb
+    assert (mapping.function.name, mapping.stream, mapping.starting_position) == (
+        "sample-dev-rollup",
+        "arn:stream",
+        "TRIM_HORIZON",
+    )
+    assert mapping.options.bisect_batch_on_function_error
+    assert mapping.options.maximum_retry_attempts == 1
+
+
+def test_without_one_in_the_template_a_tables_stream_is_the_one_of_the_app(tmp_path: Path) -> None:
+    assert plan(tmp_path, {}).dynamodb[0].stream == "arn:placeholder"
 
 
 def test_more_than_one_invocation_of_a_shard_at_once_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from localstage.mapping import MappingOptions
-from localstage.poller import EventSourceMapping
+from localstage.poller import EventSourceMapping, ShardProgress
 from localstage.redelivery import Redelivery
 from localstage.runtime import Answer, FunctionClosedError
 from localstage.source import EncodedRecord, Shard
@@ -82,9 +82,17 @@ def run(
     function: FakeFunction,
     until: Callable[[], bool],
     destination: FakeDestination | None = None,
+    progress: dict[str, ShardProgress] | None = None,
     **options: Any,
 ) -> None:
-    mapping = EventSourceMapping(source, function, MappingOptions(**options), destination, Redelivery(0))  # type: ignore[arg-type]
+    mapping = EventSourceMapping(
+        source,
+        function,  # type: ignore[arg-type]
+        MappingOptions(**options),
+        destination,  # type: ignore[arg-type]
+        Redelivery(0),
+        progress=progress,
+    )
     mapping.start()
     pause = threading.Event()
     for _ in range(500):
@@ -131,3 +139,21 @@ def test_nothing_is_concluded_from_an_invocation_that_the_end_of_the_stage_cut_o
     source = FakeSource({Shard("a", frozenset()): [records(1), records(2)]})
     function = FakeFunction(answer=lambda numbers: FunctionClosedError())
     run(source, function, until=lambda: function.given == [[1]])
+
+
+def test_a_mapping_made_anew_goes_on_where_the_one_before_was_stopped() -> None:
+    #   a [1] [2] ─── b [3]        the first mapping settles 1 and is stopped with 2 under way
+    family = {Shard("a", frozenset()): [records(1), records(2)], Shard("b", frozenset({"a"})): [records(3)]}
+    progress: dict[str, ShardProgress] = {}
+    before = FakeFunction(answer=lambda numbers: FunctionClosedError() if numbers == [2] else None)
+    run(FakeSource(family), before, lambda: before.given == [[1], [2]], progress=progress)
+    after = FakeFunction()
+    run(FakeSource(family), after, lambda: after.given == [[2], [3]], progress=progress)
+
+
+def test_a_mapping_made_anew_begins_no_shard_again_that_is_done() -> None:
+    source, progress = FakeSource({Shard("a", frozenset()): [records(1)]}), {}
+    before, after = FakeFunction(), FakeFunction()
+    run(source, before, lambda: before.given == [[1]] and progress["a"].state.drained, progress=progress)
+    source.answers_by_shard[Shard("b", frozenset({"a"}))] = [records(2)]
+    run(source, after, lambda: after.given == [[2]], progress=progress)

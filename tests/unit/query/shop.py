@@ -103,11 +103,11 @@ def store(sales, catalog=CATALOG):
 class Stage:
     """Asks as HTTP does: errors are problems."""
 
-    def __init__(self, sales=(), stream=ONE_SHARD, now_ms=NOW_MS, letters=None):
-        self.shares = Shares(store(sales))
+    def __init__(self, sales=(), stream=ONE_SHARD, now_ms=NOW_MS, letters=None, catalog=CATALOG):
+        self.shares = Shares(store(sales, catalog))
         self.now_ms = now_ms
         self.query = Query(
-            CATALOG,
+            catalog,
             stage="test",
             stream="events",
             lateness_ms=DAY_MS,

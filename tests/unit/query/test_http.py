@@ -173,6 +173,7 @@ def test_metrics_are_listed_with_all_that_can_be_asked_of_them():
         ],
         "window": "1m",
         "lateness": "1d",
+        "rollups": ["1h", "1d"],
         "retention": "400d",
         "buckets": 4,
         "group_limit": 1000,

@@ -1,0 +1,225 @@
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.aggregates import rollup
+from chalicelib.aggregates.partial import Partial, PartialKey, merge_groups
+from chalicelib.aggregates.rollup import WindowKey, unpack_groups
+from chalicelib.consumers.ports import AlertKey, StoredChange
+from chalicelib.consumers.rollup import ROUNDS_MAX, RollUp
+from tests.builders import CATALOG, DAY_MS, MINUTE_MS, NOON_MS
+from tests.fakes import MemoryAggregates
+
+HOUR_MS = 60 * MINUTE_MS
+NOON_DAY_MS = NOON_MS - 12 * HOUR_MS
+ORDERS = CATALOG.metrics["orders"]
+CUSTOMERS = CATALOG.metrics["customers"]
+EUR, USD = ("EUR", "standard"), ("USD", "standard")
+
+
+def states(count, revenue):
+    low = high = Decimal(1)
+    return (count, Decimal(revenue), low, high)
+
+
+class Table(MemoryAggregates):
+    """The table, with the changes that it would put on its stream."""
+
+    def __init__(self):
+        super().__init__()
+        self.changes = []
+
+    def store(self, minute, groups, writer="events/shard-0"):
+        """Store a writer's share of `orders`, in a minute after noon."""
+        key = PartialKey("orders", 0, NOON_MS + minute * MINUTE_MS, writer)
+        version = self.partials[key].version + 1 if key in self.partials else 1
+        self.partials[key] = Partial("1", version, groups)
+        self.note(WindowKey("orders", MINUTE_MS, 0, key.window_start_ms))
+
+    def note(self, key):
+        self.changes.append(StoredChange(str(len(self.changes)), key))
+
+    def take_changes(self):
+        taken, self.changes = self.changes, []
+        return taken
+
+    def _put_rollup(self, put):
+        before = self.rollups.get(put.key)
+        outcome = super()._put_rollup(put)
+        if self.rollups.get(put.key) != before:
+            self.note(put.key)
+        return outcome
+
+    def groups_of(self, key):
+        return unpack_groups(CATALOG.metrics[key.metric], self.rollups[key].packed)
+
+
+@pytest.fixture
+def table():
+    return Table()
+
+
+@pytest.fixture
+def roll_up(table):
+    return RollUp(CATALOG, DAY_MS, table, table)
+
+
+def run(roll_up, changes, remaining_ms=60_000):
+    return roll_up(changes, lambda: remaining_ms)
+
+
+HOUR = WindowKey("orders", HOUR_MS, 0, NOON_MS)
+DAY = WindowKey("orders", DAY_MS, 0, NOON_DAY_MS)
+
+
+# minutes   12:00 [EUR 1]   12:01 [EUR 2, USD 1]   by two writers
+# hour      12:00 [EUR 3, USD 1]
+def test_a_changed_minute_is_carried_into_its_hour_and_the_hour_into_its_day(roll_up, table):
+    table.store(0, {EUR: states(1, "1.50")})
+    table.store(1, {EUR: states(2, "3"), USD: states(1, "9")}, writer="events/shard-1")
+    assert run(roll_up, table.take_changes()).rollups == 1
+    assert table.groups_of(HOUR) == {EUR: states(3, "4.50"), USD: states(1, "9")}
+    assert DAY not in table.rollups
+    run(roll_up, table.take_changes())
+    assert table.groups_of(DAY) == table.groups_of(HOUR)
+    assert run(roll_up, table.take_changes()).rollups == 0, "a day is part of nothing larger"
+
+
+def test_changes_of_one_window_are_carried_once(roll_up, table):
+    for _ in range(5):
+        table.store(0, {EUR: states(1, 1)})
+    report = run(roll_up, table.take_changes())
+    assert (report.changes, report.windows, report.rollups) == (5, 1, 1)
+
+
+def test_a_batch_that_comes_again_changes_nothing(roll_up, table):
+    table.store(0, {EUR: states(1, 1)})
+    changes = table.take_changes()
+    run(roll_up, changes)
+    standing = table.rollups[HOUR]
+    assert run(roll_up, changes).rollups == 0
+    assert table.rollups[HOUR] is standing
+
+
+def test_the_revision_grows_with_every_change(roll_up, table):
+    for count in (1, 2, 3):
+        table.store(0, {EUR: states(count, 1)})
+        run(roll_up, table.take_changes())
+        assert table.rollups[HOUR].revision == count
+
+
+def test_what_is_of_no_window_is_passed_over(roll_up):
+    report = run(roll_up, [StoredChange("1", None), StoredChange("2", AlertKey("large", "x"))])
+    assert (report.changes, report.windows, report.response) == (2, 0, {"batchItemFailures": []})
+
+
+# A reads ├ shares ────────────────────────────┤ puts: refused, reads again
+# B              ├ a later minute, shares ┤ puts
+def test_a_recomputation_that_read_earlier_is_refused_and_reads_again(roll_up, table):
+    table.store(0, {EUR: states(1, 1)})
+    changes = table.take_changes()
+
+    def another_is_quicker(put):
+        table.before_put = lambda put: None
+        table.store(1, {USD: states(1, 5)})
+        run(roll_up, table.take_changes())
+
+    table.before_put = another_is_quicker
+    report = run(roll_up, changes)
+    assert report.overtaken == 1
+    assert table.groups_of(HOUR) == {EUR: states(1, 1), USD: states(1, 5)}
+
+
+def test_the_first_change_of_a_window_that_could_not_be_put_is_the_checkpoint(roll_up, table):
+    table.store(0, {EUR: states(1, 1)})
+    table.store(60, {EUR: states(1, 1)})
+    table.store(1, {EUR: states(1, 1)})
+    table.before_put = lambda put: "ThrottlingException" if put.key.window_start_ms > NOON_MS else None
+    report = run(roll_up, table.take_changes())
+    assert report.response == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert (report.rollups, report.errors) == (1, {"ThrottlingException": 1})
+
+
+def test_out_of_time_the_whole_batch_comes_again(roll_up, table):
+    table.store(0, {EUR: states(1, 1)})
+    report = run(roll_up, table.take_changes(), remaining_ms=500)
+    assert (report.response, report.errors) == ({"batchItemFailures": [{"itemIdentifier": "0"}]}, {"out of time": 1})
+
+
+def test_one_that_is_always_overtaken_comes_again(roll_up, table):
+    def always_quicker(put):
+        standing = table.rollups.get(put.key)
+        revision = standing.revision + 1 if standing else 1
+        table.rollups[put.key] = rollup.Rollup(revision, rollup.pack_groups({USD: states(revision, 1)}))
+
+    table.before_put = always_quicker
+    table.store(0, {EUR: states(1, 1)})
+    report = run(roll_up, table.take_changes())
+    assert (report.overtaken, report.response) == (ROUNDS_MAX, {"batchItemFailures": [{"itemIdentifier": "0"}]})
+
+
+def test_expired_minutes_do_not_empty_their_hour(roll_up, table):
+    table.store(0, {EUR: states(1, 1)})
+    changes = table.take_changes()
+    run(roll_up, changes)
+    table.partials.clear()
+    assert run(roll_up, changes).rollups == 0
+    assert table.groups_of(HOUR) == {EUR: states(1, 1)}
+
+
+def test_groups_beyond_an_item_are_not_stored_but_their_revision_is(roll_up, table, monkeypatch):
+    monkeypatch.setattr(rollup, "ITEM_BYTES_MAX", 10)
+    table.store(0, {EUR: states(1, 1)})
+    report = run(roll_up, table.take_changes())
+    assert (table.rollups[HOUR], report.too_large) == (rollup.Rollup(1, None), 1)
+    run(roll_up, table.take_changes())
+    assert table.rollups[DAY] == rollup.Rollup(1, None), "a day with an hour too large is too large"
+
+
+WRITERS = ["a", "b"]
+minutes, counts = st.integers(0, 200), st.integers(1, 5)
+stored = st.lists(st.tuples(minutes, st.sampled_from(WRITERS), st.sampled_from([EUR, USD]), counts), max_size=30)
+
+
+@given(stored, st.integers(1, 5), st.randoms(use_true_random=False))
+def test_in_whatever_order_changes_are_delivered_rollups_are_what_their_minutes_hold(stores, batch_size, chance):
+    table = Table()
+    roll_up = RollUp(CATALOG, DAY_MS, table, table)
+    for minute, writer, group, count in stores:
+        key = PartialKey("orders", 0, NOON_MS + minute * MINUTE_MS, writer)
+        standing = table.partials[key].groups if key in table.partials else {}
+        table.store(minute, {**standing, group: states(count, count)}, writer)
+        if chance.random() < 0.3:
+            batch = table.take_changes()
+            chance.shuffle(batch)
+            run(roll_up, batch[:batch_size])
+            table.changes = [*batch[batch_size:], *table.changes]
+    while table.changes:
+        run(roll_up, table.take_changes())
+    for step_ms in (HOUR_MS, DAY_MS):
+        expected = {}
+        for key, partial in table.partials.items():
+            expected.setdefault(key.window_start_ms - key.window_start_ms % step_ms, []).append(partial.groups.items())
+        assert {key.window_start_ms: table.groups_of(key) for key in table.rollups if key.step_ms == step_ms} == {
+            start_ms: merge_groups(ORDERS, shares) for start_ms, shares in expected.items()
+        }
+
+
+def test_seeing_to_a_span_brings_its_hours_and_then_its_day_up_to_date(roll_up, table):
+    table.store(0, {EUR: states(1, 1)})
+    assert roll_up.see_to(ORDERS, NOON_DAY_MS, NOON_DAY_MS + DAY_MS, lambda: 60_000)
+    assert {HOUR, DAY} == set(table.rollups)
+    assert table.groups_of(DAY) == {EUR: states(1, 1)}
+
+
+def test_only_what_ends_in_the_span_is_seen_to(roll_up, table):
+    table.store(0, {EUR: states(1, 1)})
+    assert roll_up.see_to(ORDERS, NOON_MS + HOUR_MS, NOON_MS + 2 * HOUR_MS, lambda: 60_000)
+    assert not table.rollups
+
+
+def test_a_span_that_could_not_be_seen_to_is_told(roll_up, table):
+    table.store(0, {EUR: states(1, 1)})
+    assert not roll_up.see_to(ORDERS, NOON_MS, NOON_MS + HOUR_MS, lambda: 500)
