@@ -1,6 +1,6 @@
 """What the consumers need of the world, as protocols: `aws/` fulfils them on AWS, tests with fakes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from hashlib import sha256
@@ -15,6 +15,7 @@ from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.aggregates.rollup import Rollup, WindowKey
 from chalicelib.effects import Effect
 from chalicelib.identity.run import IdRun
+from chalicelib.reading.merged import MergedWindow, MetricWindow
 from chalicelib.reading.ports import Settled, SettledReader, ShardLister
 from chalicelib.records.batch import Record
 from chalicelib.records.letter import Letter
@@ -135,12 +136,29 @@ class Done(Struct, frozen=True):
 
 
 class Refused(Struct, frozen=True):
-    """The handler will not have this event; the error says why, for the dead letter, and may quote the event."""
+    """It will never succeed; the error says why, for the dead letter, and may quote what was refused."""
 
     error: str
 
 
 EffectOutcome = Done | Refused | Failed
+
+
+class Message(Struct, frozen=True):
+    """A message for the topic of results, and its attributes for filter policies, all of them text.
+
+    Shapes: body is its JSON; `consumers.result_message` writes it.
+    """
+
+    body: bytes
+    attributes: Mapping[str, str]
+
+
+class Published(Struct, frozen=True):
+    """The topic has taken the message."""
+
+
+PublishOutcome = Published | Refused | Failed
 
 
 class StreamRecord(Struct, frozen=True):
@@ -222,6 +240,33 @@ class EffectRunner(Protocol):
         """Carry out the effects, at once; one outcome each, in their order.
 
         Why Failed may also mean "under way": another invocation may be at the same effect, or have died at it.
+        """
+
+
+class MessageTopic(Protocol):
+    """The topic of results."""
+
+    def publish_messages(self, messages: Sequence[Message], timeout_ms: int) -> Sequence[PublishOutcome]:
+        """Publish these messages, at once; one outcome each, in their order."""
+
+
+class WindowWatch(Protocol):
+    """Looks at windows that have changed, for whoever raises alerts about them."""
+
+    def __call__(self, windows: Sequence[MergedWindow], timeout_ms: int) -> Collection[MetricWindow]:
+        """Store the alerts that these windows give rise to; those of a window that comes again are the same ones.
+
+        Returns: the windows of which not all alerts are known to be stored; they come again.
+        """
+
+
+class AlertReader(Protocol):
+    """Reads stored alerts as the messages to publish of them."""
+
+    def read_alerts(self, keys: Collection[AlertKey], timeout_ms: int) -> Mapping[AlertKey, Message]:
+        """Read these alerts; one that is stored no more is not among them.
+
+        Raises: TransientError when they could not be read in time; none of them is published then.
         """
 
 
