@@ -15,6 +15,7 @@ from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.aggregates.rollup import Rollup, WindowKey, unpack_groups
 from chalicelib.aws.aggregates_keys import alert_sort_key
 from chalicelib.aws.letter_objects import LetterWriter, letters_in
+from chalicelib.consumers.alert_message import alert_message
 from chalicelib.consumers.ports import (
     AlertKey,
     Committed,
@@ -141,10 +142,11 @@ class MemoryAggregates:
 
 
 class MemoryAlerts:
-    """The alerts that were raised, in a dict by key. `refused` fails the puts of these alerts."""
+    """The store and the reader of alerts, in a dict by key. `refused` fails the puts of these alerts."""
 
     def __init__(self):
         self.alerts: dict[AlertKey, RaisedAlert] = {}
+        self.lock = RLock()
         self.puts = 0
         self.refused = set()
 
@@ -154,14 +156,18 @@ class MemoryAlerts:
     def read_alerts(self, keys, timeout_ms):
         if not timeout_ms:
             raise TransientError("out of time")
-        return [self.alerts.get(key) for key in keys]
+        return {key: alert_message(self.alerts[key]) for key in keys if key in self.alerts}
 
     def _put(self, alert):
         if alert.alert in self.refused:
             return Failed("ThrottlingException")
-        self.puts += 1
-        key = AlertKey(alert.alert, alert_sort_key(alert.window_start_ms, alert.id))
-        return Repeated() if self.alerts.setdefault(key, alert) is not alert else Committed(1.0)
+        with self.lock:
+            self.puts += 1
+            key = AlertKey(alert.alert, alert_sort_key(alert.window_start_ms, alert.id))
+            if key in self.alerts:
+                return Repeated()
+            self.alerts[key] = alert
+            return Committed(1.0)
 
 
 class MemoryThresholds:

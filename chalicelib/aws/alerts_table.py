@@ -6,7 +6,7 @@ Numbers are text, for DynamoDB's own have 38 digits. An item is written once and
 writing is on the table's stream has it published, and it is kept as long as its window, which might raise it again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from chalicelib.aws.aggregates_keys import alert_partition_key, alert_sort_key
 from chalicelib.aws.capacity import write_units_of
 from chalicelib.aws.concurrent import call_all, outcome_of, result_in_time
 from chalicelib.aws.failures import transient_errors
-from chalicelib.consumers.ports import AlertKey, AlertOutcome, Committed, RaisedAlert, Repeated
+from chalicelib.consumers.alert_message import alert_message
+from chalicelib.consumers.ports import AlertKey, AlertOutcome, Committed, Message, RaisedAlert, Repeated
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -49,14 +50,15 @@ class AlertsTable:
             return Repeated()
         return Committed(write_units_of(answer))
 
-    def read_alerts(self, keys: Sequence[AlertKey], timeout_ms: int) -> list[RaisedAlert | None]:
-        """Read these alerts, at once, in their order; None is one that is not there any more.
+    def read_alerts(self, keys: Collection[AlertKey], timeout_ms: int) -> dict[AlertKey, Message]:
+        """Read these alerts, at once; one that is stored no more is not among them.
 
-        Raises: TransientError when they could not all be read in time.
+        Raises: TransientError when they could not be read in time.
         """
-        calls = call_all(self._read_alert, keys, timeout_ms)
+        calls = call_all(self._read_alert, list(keys), timeout_ms)
         with transient_errors():
-            return [result_in_time(call) for call in calls]
+            read = [result_in_time(call) for call in calls]
+        return {key: alert_message(alert) for key, alert in zip(keys, read, strict=True) if alert}
 
     def _read_alert(self, key: AlertKey) -> RaisedAlert | None:
         answer = self._client.get_item(

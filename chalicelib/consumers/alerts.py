@@ -7,7 +7,7 @@ unless it is stored; the put's own change on the table's stream has it published
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct, field
@@ -17,7 +17,8 @@ from chalicelib.aggregates.partial import States, merge_into
 from chalicelib.aggregates.windows import window_start
 from chalicelib.alerts import Alert, override_thresholds
 from chalicelib.consumers.ports import AlertStore, Committed, Failed, RaisedAlert, ThresholdReader
-from chalicelib.consumers.raise_alerts import raised_by, regroup, values_of, values_of_nothing
+from chalicelib.consumers.raise_alerts import raised_by, raised_early, regroup, values_of, values_of_nothing
+from chalicelib.reading.merged import MergedWindow, MetricWindow
 from chalicelib.reading.plans import Span, plan_span
 from chalicelib.reading.ports import ReadPlan, ShareReader, StoredShare
 
@@ -70,6 +71,19 @@ class Alerts:
         self._tell = tell
         self._stored = _Remembered(STORED_IDS_MAX)
 
+    def __call__(self, windows: Sequence[MergedWindow], timeout_ms: int) -> Collection[MetricWindow]:
+        """Hold windows that have changed, and may change further, against the rules that this cannot make untrue.
+
+        Returns: the windows of which not all that they raise is known to be stored.
+        """
+        if not _early(self._alerts, windows):
+            return set()
+        report = AlertReport()
+        due = _early(self._alerts_now(report, timeout_ms), windows)
+        raised = [each for alert, window in due for each in raised_early(alert, window)]
+        failed = self._store_new(raised, timeout_ms, report)
+        return {MetricWindow(alert.metric, alert.step_ms, alert.window_start_ms) for alert in failed}
+
     def subject(self, metric: Metric) -> str:
         """The metric, whatever alerts it has: one that is added does not look at what was over before."""
         return metric.name
@@ -99,9 +113,7 @@ class Alerts:
             for window_start_ms in _windows_ending_in(start_ms, end_ms, step_ms)
         ]
         raised = list(self._look_at(metric, due, remaining_ms)) if due else []
-        self._store_new(raised, remaining_ms(), report)
-        self._tell(report)
-        return not report.failed
+        return not self._store_new(raised, remaining_ms(), report)
 
     def _alerts_now(self, report: AlertReport, timeout_ms: int) -> tuple[Alert, ...]:
         """The alerts with the thresholds that hold now."""
@@ -138,16 +150,33 @@ class Alerts:
         span = Span(metric.window_ms, min(view.start_ms for view in windows), max(view.end_ms for view in windows))
         self._shares.read_shares([plan_span(metric, span, range(metric.buckets))], take, timeout_ms)
 
-    def _store_new(self, raised: Iterable[RaisedAlert], timeout_ms: int, report: AlertReport) -> None:
-        """Store those that this container has not seen stored."""
-        new = list({alert.id: alert for alert in raised if alert.id not in self._stored}.values())
-        for alert, outcome in zip(new, self._store.put_alerts(new, timeout_ms) if new else (), strict=True):
+    def _store_new(self, raised: Sequence[RaisedAlert], timeout_ms: int, report: AlertReport) -> list[RaisedAlert]:
+        """Store those that this container has not seen stored. Returns: those that are not known to be."""
+        failed = []
+        new = [alert for alert in raised if alert.id not in self._stored]
+        for alert, outcome in zip(new, self._store.put_alerts(new, timeout_ms), strict=True):
             if isinstance(outcome, Failed):
                 report.failed[alert.alert] += 1
                 report.errors[outcome.error] += 1
+                failed.append(alert)
             else:
-                report.raised[alert.alert] += isinstance(outcome, Committed)
                 self._stored.add(alert.id)
+                if isinstance(outcome, Committed):
+                    report.raised[alert.alert] += 1
+        self._tell(report)
+        return failed
+
+
+def _early(alerts: Iterable[Alert], windows: Sequence[MergedWindow]) -> list[tuple[Alert, MergedWindow]]:
+    """Which alerts these windows may raise before they are over."""
+    return [
+        (alert, window)
+        for alert in alerts
+        for window in windows
+        if alert.metric == window.metric.name
+        and alert.step_ms(window.metric) == window.step_ms
+        and alert.fires_early(window.metric)
+    ]
 
 
 class _View(NamedTuple):

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from chalicelib.aggregates.measures import Count, State, Sum
 from chalicelib.aggregates.metric import OVERFLOW, GroupKey, Metric
-from chalicelib.aggregates.partial import Groups, States
+from chalicelib.aggregates.partial import Groups, States, merge_groups
 from chalicelib.alerts import Alert
 from chalicelib.consumers.ports import RaisedAlert
+from chalicelib.reading.merged import MergedWindow
 
 ZERO_OF_NOTHING = (Count, Sum)  # measures that have a value where nothing was counted
 
@@ -42,6 +43,12 @@ def values_of_nothing(alert: Alert, metric: Metric) -> Values:
     """What the alert's measure is of a window without data: a total of events and of numbers is 0."""
     is_zero = not alert.by and isinstance(metric.measures[alert.measure], ZERO_OF_NOTHING)
     return {OVERFLOW: 0} if is_zero else {}
+
+
+def raised_early(alert: Alert, window: MergedWindow) -> Iterable[RaisedAlert]:
+    """Hold a window that may not be over against an alert that looks at no other."""
+    groups = merge_groups(window.metric, [regroup(window.metric, window.groups, alert.by)])
+    return raised_by(alert, window.metric, window.window_start_ms, values_of(alert, window.metric, groups), {})
 
 
 def raised_by(

@@ -16,12 +16,13 @@ from msgspec import Struct
 
 from chalicelib.aggregates.measures import Count, Max, Mean, Min, Sum
 from chalicelib.aggregates.metric import Catalog, Metric
-from chalicelib.aggregates.partial import Partial, absorb, fold
+from chalicelib.aggregates.partial import Partial, absorb, fold, merge_groups
 from chalicelib.aggregates.windows import parse_instant, window_start
 from chalicelib.alerts import Above, Alert, Below, RateOfChange, check_alerts
 from chalicelib.consumers.alerts import STORED_IDS_MAX, Alerts
 from chalicelib.consumers.settle import Settle
 from chalicelib.errors import TransientError
+from chalicelib.reading.merged import MergedWindow
 from tests.fakes import MemoryAggregates, MemoryAlerts, MemoryThresholds
 
 MINUTE_MS = 60_000
@@ -148,6 +149,70 @@ def test_alerts_of_another_metric_are_left_to_it():
     assert shop.raised == [(0, (), 1)]
 
 
+# ── early: a window that has changed, and may change further ──
+
+
+def changed(shop, minute=0, step_ms=MINUTE_MS, metric=SALES):
+    """The window as fan-out has it, merged."""
+    start_ms = START_MS + minute * MINUTE_MS
+    shares = [
+        partial.groups.items()
+        for key, partial in shop.aggregates.partials.items()
+        if key.metric == metric.name and start_ms <= key.window_start_ms < start_ms + step_ms
+    ]
+    return MergedWindow(metric, step_ms, start_ms, merge_groups(metric, shares), revision=7, is_final=False)
+
+
+def test_a_window_that_changes_raises_at_once_what_more_counting_cannot_make_untrue():
+    early = [alert(Above(1)), alert(Above(1), "total"), alert(Above(1), "high"), alert(Below(9), "low")]
+    late = [alert(Above(0), "low"), alert(Above(0), "mean"), alert(Below(9)), alert(Below(9), "total")]
+    late += [alert(Below(9), "high"), alert(Below(9), "mean"), alert(RateOfChange(0))]
+    for declared in early + late:
+        shop = Shop(declared).sell(Sold(-1, price=2), Sold(0, price=2), Sold(0, "b", price=3))
+        assert not shop.look([changed(shop)], 5_000)
+        assert len(shop.raised) == (declared in early), declared
+
+
+def test_an_early_alert_is_of_its_own_metric_step_and_groups():
+    shop = Shop(
+        alert(Above(1), name="minute"),
+        alert(Above(2), name="hour", step="1h"),
+        alert(Above(1), name="grouped", by=("shop",)),
+        alert(Above(0), name="other", metric="small"),
+    )
+    shop.sell(Sold(0), Sold(0), Sold(0, "b"), Sold(5))
+    shop.look([changed(shop), changed(shop, 5), changed(shop, step_ms=HOUR_MS)], 5_000)
+    told = sorted((raised.alert, raised.group, raised.value) for raised in shop.store.alerts.values())
+    assert told == [("grouped", {"shop": "a"}, 2), ("hour", {}, 4), ("minute", {}, 3)]
+
+
+def test_an_early_alert_is_the_one_that_the_end_of_the_window_raises():
+    shop = Shop(alert(Above(1))).sell(Sold(0), Sold(0))
+    shop.look([changed(shop)], 5_000)
+    shop.sell(Sold(0))
+    shop.look([changed(shop)], 5_000)
+    assert shop.store.puts == 1  # the same container has seen it stored
+    shop.look = shop.fresh()
+    shop.end(1)
+    assert (shop.store.puts, shop.raised) == (2, [(0, (), 2)])
+
+
+def test_windows_whose_alerts_are_not_known_to_be_stored_are_named():
+    shop = Shop(alert(Above(0)), alert(Above(0), name="other", by=("shop",))).sell(Sold(0), Sold(1))
+    shop.store.refused = {"other"}
+    windows = [changed(shop), changed(shop, 1), changed(shop, 2)]
+    assert set(shop.look(windows, 5_000)) == {window.window for window in windows[:2]}
+    assert set(shop.look(windows, 0)) == {window.window for window in windows[:2]}
+    shop.store.refused = set()
+    assert not shop.look(windows, 5_000)
+
+
+def test_windows_that_no_alert_looks_at_early_cost_nothing():
+    shop = Shop(alert(Below(5)), alert(Above(0), name="other", metric="small")).sell(Sold(0))
+    assert not shop.look([changed(shop)], 5_000)
+    assert (shop.thresholds.asked, shop.reports) == (0, [])
+
+
 # ── below, and windows without data: a sale in minutes 1 and 3, and none in 0, 2, 4 ──
 
 
@@ -232,7 +297,7 @@ def test_an_alert_is_put_once_by_a_container_and_stored_once_by_all():
     shop.sell(Sold(0))
     shop.end(1)
     assert (shop.store.puts, shop.raised) == (2, [(0, (), 1)])
-    assert [dict(report.raised) for report in shop.reports] == [{"sold": 1}, {}, {"sold": 0}]
+    assert [dict(report.raised) for report in shop.reports] == [{"sold": 1}, {}, {}]
 
 
 def test_what_a_container_remembers_is_bounded():
