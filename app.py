@@ -7,7 +7,17 @@ own record classes drop the shard.
 
 from typing import Any, cast
 
-from chalice.app import Chalice, CloudWatchEvent, ConvertToMiddleware, KinesisEvent, Rate, Request, Response, SQSEvent
+from chalice.app import (
+    Chalice,
+    CloudWatchEvent,
+    ConvertToMiddleware,
+    DynamoDBEvent,
+    KinesisEvent,
+    Rate,
+    Request,
+    Response,
+    SQSEvent,
+)
 
 from chalicelib import telemetry, wiring
 
@@ -24,6 +34,16 @@ app.register_middleware(ConvertToMiddleware(telemetry.metrics.log_metrics))
 )
 def ingest(event: KinesisEvent) -> dict[str, Any]:
     return wiring.ingest(event.to_dict(), event.context)
+
+
+@app.on_dynamodb_record(
+    stream_arn=wiring.stream_arn_placeholder(wiring.settings().orders_table),
+    batch_size=1_000,
+    maximum_batching_window_in_seconds=1,
+    starting_position="TRIM_HORIZON",
+)
+def capture(event: DynamoDBEvent) -> dict[str, Any]:
+    return wiring.capture(event.to_dict(), event.context)
 
 
 @app.schedule(Rate(1, unit=Rate.MINUTES))

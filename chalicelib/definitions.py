@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from chalicelib.aggregates.measures import Count, Max, Mean, Min, Sum
 from chalicelib.aggregates.metric import Metric
 from chalicelib.alerts import Above, Alert, RateOfChange
+from chalicelib.change import Change
 from chalicelib.effects import Results, handles, stable_id
 from chalicelib.records.cloudevents import CloudEvent
 
@@ -39,7 +40,24 @@ class OrderPlaced(Struct, frozen=True, gc=False):
             raise ValueError("currency is not three letters of A-Z, a-z")
 
 
-EVENT_TYPES: dict[str, type[Struct]] = {"order.placed": OrderPlaced}
+class Order(Struct, frozen=True, gc=False):
+    """An order as the `orders` table has it; what else the item has is passed over.
+
+    It asks for little: a change of a row that it refuses is not counted, and then what the row was stays counted.
+    """
+
+    order_id: Annotated[str, Meta(min_length=1)]
+    status: str
+    amount: Decimal
+    currency: str = "USD"
+
+
+class OrderChanged(Change[Order], frozen=True, gc=False):
+    """An order came, changed or went."""
+
+
+EVENT_TYPES: dict[str, type[Struct]] = {"order.placed": OrderPlaced, "order.changed": OrderChanged}
+ORDERS_TABLE_CHANGES = "order.changed"  # the event type of the changes of the table that ORDERS_TABLE names
 
 METRICS = (
     Metric(
@@ -61,6 +79,15 @@ METRICS = (
         measures={"orders": Count(), "spend": Sum("amount")},
         buckets=16,
         group_limit=2_000,
+    ),
+    # Of one window: how many more orders there are with each status than before it. Of all windows together: how many
+    # there are; hence the retention.
+    Metric(
+        name="order_status",
+        event_type="order.changed",
+        by=("status",),
+        measures={"orders": Count(), "amount": Sum("amount")},
+        retention="3650d",
     ),
 )
 

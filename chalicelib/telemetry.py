@@ -11,6 +11,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 from chalicelib.consumers.alerts import AlertReport
+from chalicelib.consumers.capture import CaptureReport
 from chalicelib.consumers.ingest import IngestReport
 from chalicelib.consumers.redrive import RedriveReport
 from chalicelib.consumers.settle import SettleReport
@@ -86,6 +87,24 @@ def publish_alerts(report: AlertReport) -> None:
     metrics.add_metric("ThresholdsUnknown", MetricUnit.Count, report.unknown)
     if report.errors or report.unread:
         logger.error("alerts in part", extra={"errors": dict(report.errors), "thresholds": report.unread})
+
+
+def publish_capture(report: CaptureReport) -> None:
+    """Publish one batch of a table's changes: what the events stream has taken, and what is no change."""
+    metrics.add_metric("CapturedChanges", MetricUnit.Count, report.captured)
+    metrics.add_metric("CapturesFailed", MetricUnit.Count, int(report.checkpoint is not None))
+    _publish_counts("DeadLetters", "reason", report.dead_letters)
+    details = {
+        "table": report.table,
+        "records": report.records,
+        "captured": report.captured,
+        "dead_letters": dict(report.dead_letters),
+    }
+    if report.checkpoint is None:
+        logger.info("changes captured", extra=details)
+    else:
+        failure = {"failed_sequence_number": report.checkpoint, "errors": dict(report.errors)}
+        logger.error("changes captured in part", extra=details | failure)
 
 
 def publish_redrive(report: RedriveReport) -> None:

@@ -24,6 +24,7 @@ from chalicelib.aws.ids_table import IdsTable
 from chalicelib.aws.redrive_queue import RedriveQueue
 from chalicelib.aws.results_topic import ResultsTopic
 from chalicelib.consumers.alerts import Alerts
+from chalicelib.consumers.capture import Capture
 from chalicelib.consumers.counted_ids import CountedIds
 from chalicelib.consumers.handle import HANDLE_TYPE, HandleData
 from chalicelib.consumers.ingest import Ingest
@@ -40,6 +41,7 @@ from chalicelib.settings import Settings, read_settings
 # Made at import: a mistake in the definitions stops a deployment, or the local stage, before the first event.
 CATALOG = Catalog(definitions.EVENT_TYPES, definitions.METRICS)
 ALERTS = check_alerts(definitions.ALERTS, CATALOG)
+CATALOG.check_change(definitions.ORDERS_TABLE_CHANGES)
 HANDLERS = check_handlers(definitions.HANDLERS, CATALOG.event_types)
 
 # Known to the decoder, counted by no metric.
@@ -82,8 +84,10 @@ def _remember_ms() -> int:
     return settings().events_retention_ms + settings().dedup_horizon_ms
 
 
-def decoder(catalog: Catalog, lateness_ms: int, future_tolerance_ms: int) -> Decoder:
-    """Make the decoder of the catalog's event types, and of Highwater's own."""
+def decoder(
+    catalog: Catalog, lateness_ms: int, future_tolerance_ms: int, tables: Mapping[str, str] | None = None
+) -> Decoder:
+    """Make the decoder of the catalog's event types, and of Highwater's own; tables, by name, with theirs."""
     declared = {
         name: EventType(
             data_class, catalog.lateness_ms(name, lateness_ms), catalog.measured(name), catalog.dimensions(name)
@@ -91,7 +95,7 @@ def decoder(catalog: Catalog, lateness_ms: int, future_tolerance_ms: int) -> Dec
         for name, data_class in catalog.event_types.items()
     }
     internal = {name: EventType(data_class, NEVER_TOO_LATE_MS) for name, data_class in INTERNAL_TYPES.items()}
-    return Decoder(declared | internal, future_tolerance_ms)
+    return Decoder(declared | internal, future_tolerance_ms, tables)
 
 
 @cache
@@ -101,14 +105,23 @@ def counted_ids() -> CountedIds:
     return CountedIds(table, events_stream(), settings().dedup_horizon_ms)
 
 
+def _dead_letters_bucket() -> DeadLettersBucket:
+    return DeadLettersBucket(clients.s3(), settings().dead_letters_bucket)
+
+
 @cache
 def _ingest() -> Ingest:
     CATALOG.outlives(settings().events_retention_ms)
     return Ingest(
         CATALOG,
-        decoder(CATALOG, settings().lateness_ms, settings().future_tolerance_ms),
+        decoder(
+            CATALOG,
+            settings().lateness_ms,
+            settings().future_tolerance_ms,
+            {settings().orders_table: definitions.ORDERS_TABLE_CHANGES},
+        ),
         partials=aggregates_table(),
-        dead_letters=DeadLettersBucket(clients.s3(), settings().dead_letters_bucket),
+        dead_letters=_dead_letters_bucket(),
         progress=aggregates_table(),
         ids=counted_ids(),
         handlers=HANDLERS,
@@ -176,7 +189,7 @@ def _redrive() -> Redrive:
         DeadLetterObjects(clients.s3(), settings().dead_letters_bucket),
         events_stream(),
         RedriveQueue(clients.sqs(), settings().redrive_queue_url),
-        pause=lambda pause_ms: sleep(pause_ms / 1000),
+        _pause,
     )
 
 
@@ -184,6 +197,32 @@ def redrive(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Do what the messages of the redrive queue ask for; the answer is Lambda's partial batch response."""
     report = _redrive()(event, context.get_remaining_time_in_millis)
     telemetry.publish_redrive(report)
+    return report.response
+
+
+def stream_arn_placeholder(table: str) -> str:
+    """What `app.py` says in place of the ARN of a table's stream.
+
+    Why: nobody knows the ARN before the table is made. In the template `.chalice/resources.yaml` says it; a local stage
+    reads the table's name in it.
+    """
+    return f"arn:aws:dynamodb:::table/{table}/stream/*"
+
+
+@cache
+def _capture() -> Capture:
+    return Capture(
+        settings().orders_table, definitions.ORDERS_TABLE_CHANGES, events_stream(), _dead_letters_bucket(), _pause
+    )
+
+
+def capture(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """Put one batch of the orders table's changes on the events stream; the answer is Lambda's partial batch response.
+
+    What each change becomes there, and what comes twice when, docs/guarantees.md says.
+    """
+    report = _capture()(event, context.get_remaining_time_in_millis)
+    telemetry.publish_capture(report)
     return report.response
 
 
@@ -201,6 +240,10 @@ def _query() -> Query:
         letters=DeadLettersReader(clients.s3(), settings().dead_letters_bucket),
         clock_ms=_now_ms,
     )
+
+
+def _pause(pause_ms: int) -> None:
+    sleep(pause_ms / 1000)
 
 
 def _now_ms() -> int:

@@ -7,6 +7,7 @@ from base64 import b64encode
 import orjson
 import zstandard
 from aws_kinesis_agg.aggregator import AggRecord
+from boto3.dynamodb.types import TypeSerializer
 
 from chalicelib import definitions
 from chalicelib.aggregates.metric import Catalog
@@ -22,6 +23,7 @@ MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 NOON_MS = 1_795_521_600_000  # 2026-11-24T12:00:00Z: when the stream accepts the records of tests
 STREAM = "highwater-test-events"
+ORDERS_TABLE = "highwater-test-orders"
 SHARD = "shardId-000000000000"
 
 # Two metrics as they are shipped, and no more: a stage may well count other things.
@@ -31,8 +33,14 @@ CATALOG = Catalog(
 )
 
 
+# … and the orders table's changes with their metric.
+CHANGES_CATALOG = Catalog(
+    definitions.EVENT_TYPES, [metric for metric in definitions.METRICS if metric.name == "order_status"]
+)
+
+
 def make_decoder(catalog=CATALOG, lateness_ms=DAY_MS, future_tolerance_ms=5 * MINUTE_MS):
-    return decoder(catalog, lateness_ms, future_tolerance_ms)
+    return decoder(catalog, lateness_ms, future_tolerance_ms, {ORDERS_TABLE: "order.changed"})
 
 
 def order(number=1, *, time="2026-11-24T11:59:30Z", amount=12.5, user_id="ada", **data):
@@ -45,6 +53,65 @@ def order(number=1, *, time="2026-11-24T11:59:30Z", amount=12.5, user_id="ada", 
         "time": time,
         "data": {"order_id": f"order-{number}", "user_id": user_id, "amount": amount, **data},
     }
+
+
+def table_change(old, new, *, event_id="change-1", sequence_number="111", created_at=NOON_MS // 1000):
+    """A record of the orders table's stream, as Lambda hands it over; old and new are plain rows, or None."""
+    return {
+        "eventID": event_id,
+        "eventVersion": "1.1",
+        "awsRegion": "us-east-1",
+        "eventSource": "aws:dynamodb",
+        "eventSourceARN": f"arn:aws:dynamodb:us-east-1:000000000000:table/{ORDERS_TABLE}/stream/2026-11-24T00:00",
+        "eventName": _event_name(old, new),
+        "dynamodb": {
+            **_images(old, new),
+            "ApproximateCreationDateTime": created_at,
+            "SequenceNumber": sequence_number,
+            "SizeBytes": 99,
+            "StreamViewType": "NEW_AND_OLD_IMAGES",
+        },
+    }
+
+
+def kinesis_change(old, new, *, event_id="change-1", table=ORDERS_TABLE, created_at=NOON_MS, precision=None):
+    """What Kinesis Data Streams for DynamoDB puts on a stream for a change."""
+    return {
+        "awsRegion": "us-east-1",
+        "eventID": event_id,
+        "eventName": _event_name(old, new),
+        "userIdentity": None,
+        "recordFormat": "application/json",
+        "tableName": table,
+        "dynamodb": {
+            "ApproximateCreationDateTime": created_at,
+            **_images(old, new),
+            "SizeBytes": 99,
+            **({"ApproximateCreationDateTimePrecision": precision} if precision else {}),
+        },
+        "eventSource": "aws:dynamodb",
+    }
+
+
+def _event_name(old, new):
+    return "INSERT" if old is None else "REMOVE" if new is None else "MODIFY"
+
+
+def _images(old, new):
+    rows = {name: row for name, row in (("OldImage", old), ("NewImage", new)) if row is not None}
+    images = {name: {attribute: _typed(value) for attribute, value in row.items()} for name, row in rows.items()}
+    (order_id, *_) = [row["order_id"] for row in rows.values()] or ["order-1"]
+    return {"Keys": {"order_id": _typed(order_id)}, **images}
+
+
+def _typed(value):
+    typed = TypeSerializer().serialize(value)
+    return {"SS": sorted(typed["SS"])} if "SS" in typed else typed
+
+
+def order_changed(old, new, number=1, *, time="2026-11-24T11:59:30Z"):
+    """An `order.changed` event as a dict; old and new are rows, or None."""
+    return order(number, time=time) | {"type": "order.changed", "data": {"old": old, "new": new}}
 
 
 def json_line(event) -> bytes:

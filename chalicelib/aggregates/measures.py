@@ -31,6 +31,7 @@ class Accumulator(Struct, frozen=True):
 
 
 STATE_TYPE: dict[str, type[State]] = {"count": int, "sum": Decimal, "min": Decimal, "max": Decimal}
+TAKES_BACK = {"count", "sum"}  # what was added to these can be taken back; a least value tells nothing of the next one
 STATE_BYTES_MAX = {"count": 9, "sum": 100, "min": 60, "max": 60}  # encoded; bounds the size of a partial
 
 
@@ -61,8 +62,13 @@ class Measure(Struct, frozen=True):
         """What must be stored to answer it."""
         raise NotImplementedError
 
-    def finish(self, states: Mapping[Accumulator, State]) -> State:
-        """The answer, from the merged states of its accumulators."""
+    @property
+    def can_take_back(self) -> bool:
+        """Whether it can be asked of changes: what an old row added is then taken back."""
+        return TAKES_BACK.issuperset(needed.kind for needed in self.accumulators)
+
+    def finish(self, states: Mapping[Accumulator, State]) -> State | None:
+        """The answer, from the merged states of its accumulators; None where there is none."""
         return states[self.accumulators[0]]
 
 
@@ -107,7 +113,10 @@ class Max(_OfField, frozen=True):
 
 
 class Mean(Measure, frozen=True):
-    """The mean of a number field: the exact sum by the count, rounded half to even at 6 decimals."""
+    """The mean of a number field: the exact sum by the count, rounded half to even at 6 decimals.
+
+    There is none where the count is 0: where rows came and as many went.
+    """
 
     type_name: ClassVar[str] = "decimal"
     field: str
@@ -116,6 +125,8 @@ class Mean(Measure, frozen=True):
     def accumulators(self) -> tuple[Accumulator, ...]:  # noqa: D102  as Measure's
         return (Accumulator("sum", self.field), Accumulator("count"))
 
-    def finish(self, states: Mapping[Accumulator, State]) -> State:  # noqa: D102  as Measure's
+    def finish(self, states: Mapping[Accumulator, State]) -> State | None:  # noqa: D102  as Measure's
         total, count = (states[accumulator] for accumulator in self.accumulators)
+        if not count:
+            return None
         return ROUNDED.quantize(ROUNDED.divide(Decimal(total), Decimal(count)), MEAN_DECIMALS)

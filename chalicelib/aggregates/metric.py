@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from chalicelib.aggregates.measures import STATE_BYTES_MAX, Accumulator, Measure
 from chalicelib.aggregates.windows import UNIT_MS, format_duration, parse_duration
+from chalicelib.change import Change, row_class
 from chalicelib.errors import DefinitionError
 
 ITEM_BYTES_MAX = 400_000  # DynamoDB's limit is 400 KiB; the rest is for keys and the item's own attributes
@@ -30,7 +31,8 @@ OVERFLOW: GroupKey = ()  # no declared dimension has no values, so no group is n
 class Metric(Struct, frozen=True, dict=True, kw_only=True):
     """A windowed aggregate over one event type.
 
-    Shapes: by, the dimensions: text fields of the event's data; measures, by the name that answers give them.
+    Shapes: by, the dimensions: text fields of the event's data, or of the row if it is a change; measures, by the
+            name that answers give them.
     Units:  window, lateness, retention are durations (`1m`, `6h`, `400d`). Lateness counts back from an event's
             arrival; without one the stage's `LATENESS` holds. Retention counts from the moment a window can no
             longer change. Rollups are the larger windows that are kept beside the base ones, each a multiple of the
@@ -134,6 +136,7 @@ class Catalog:
         for name, data_class in event_types.items():
             if not (isinstance(data_class, type) and issubclass(data_class, Struct)):
                 raise DefinitionError(f"event type {name!r}: {data_class!r} is no msgspec Struct")
+            _check_change(name, data_class)
         self.metrics = {metric.name: metric for metric in metrics}
         if len(self.metrics) < len(metrics):
             raise DefinitionError("two metrics have the same name")
@@ -154,6 +157,14 @@ class Catalog:
             if metric.retention_ms < events_retention_ms:
                 kept = format_duration(events_retention_ms)
                 raise DefinitionError(f"metric {metric.name!r}: its retention is below the stream's own {kept}")
+
+    def check_change(self, event_type: str) -> None:
+        """Check that events of this type are changes of a row.
+
+        Raises: DefinitionError when there is no such type, or it is another.
+        """
+        if not issubclass(self.event_types.get(event_type, Struct), Change):
+            raise DefinitionError(f"event type {event_type!r}: it is not declared as a Change of a table's row")
 
     def of_event_type(self, event_type: str) -> list[Metric]:
         """The metrics that count events of this type."""
@@ -186,6 +197,14 @@ class Catalog:
         )
 
 
+def _check_change(name: str, data_class: type[Struct]) -> None:
+    row = row_class(data_class)
+    if not (isinstance(row, type) and issubclass(row, Struct)):
+        raise DefinitionError(f"event type {name!r}: it is a change of {row!r}, which is no msgspec Struct")
+    if issubclass(data_class, Change) and data_class.__post_init__ is not Change.__post_init__:
+        raise DefinitionError(f"event type {name!r}: it replaces Change's own __post_init__; rules are the row's")
+
+
 def _check(metric: Metric, event_types: Mapping[str, type[Struct]]) -> None:
     def require(holds: bool, rule: str) -> None:
         if not holds:
@@ -194,9 +213,13 @@ def _check(metric: Metric, event_types: Mapping[str, type[Struct]]) -> None:
     require(bool(re.fullmatch(r"[a-z][a-z0-9_]{0,62}", metric.name)), "a name is 1..63 of a-z, 0-9, _, a letter first")
     require(metric.event_type in event_types, f"no event type is named {metric.event_type!r}")
     require(bool(metric.measures), "it measures nothing")
+    data_class = event_types[metric.event_type]
+    is_change = issubclass(data_class, Change)
     for name, measure in metric.measures.items():
         require(isinstance(measure, Measure), f"the measure {name!r} is {measure!r}, no Count() or the like")
-    fields = {field.name: field.type for field in msgspec.structs.fields(event_types[metric.event_type])}
+        rule = f"the measure {name!r}, a {type(measure).__name__}, cannot take back the old row of a change"
+        require(measure.can_take_back or not is_change, rule)
+    fields = {field.name: field.type for field in msgspec.structs.fields(row_class(data_class))}
     for dimension in metric.by:
         require(dimension in fields, f"its event has no field {dimension!r} to group by")
         require(_base_type(fields[dimension]) is str, f"the dimension {dimension!r} is no text")

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from chalicelib.aggregates.measures import EXACT, MERGE, REDUCE, STATE_TYPE, State
 from chalicelib.aggregates.metric import GROUP_KEY_BYTES_MAX, OVERFLOW, GroupKey, Metric
+from chalicelib.change import SIGNS
 
 States = tuple[State, ...]
 Groups = Mapping[GroupKey, States]
@@ -45,8 +46,9 @@ def fold(
 ) -> dict[PartialKey, Groups]:
     """Reduce one batch's events to one delta per partial.
 
-    Shapes: windows_ms has the start of each event's window, columns by name the fields of the events that the metric
-            looks at: all in stream order.
+    Shapes: windows_ms has the start of each row's window, columns by name the fields of the rows that the metric looks
+            at: all in stream order. An event is a row; but a change is up to two, with SIGNS, a column more, and what
+            is measured of an old row negated.
     """
     deltas: dict[PartialKey, dict[GroupKey, States]] = defaultdict(dict)
     for (start_ms, *values), states in _reduce(metric, windows_ms, columns).items():
@@ -63,11 +65,15 @@ def _reduce(
     grouped: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     keys = zip(windows_ms, *[columns[dimension] for dimension in metric.by], strict=True)
     measured = [columns[field] for field in metric.measured]
+    count = (REDUCE["count"], 0)
+    if SIGNS in columns:
+        measured.append(columns[SIGNS])
+        count = (sum, -1)
     values = measured[0] if len(measured) == 1 else zip(*measured, strict=True) if measured else repeat(None)
     for key, value in zip(keys, values):  # noqa: B905  there may be nothing measured, without end
         grouped[key].append(value)
     reducers = [
-        (REDUCE[accumulator.kind], metric.measured.index(accumulator.field) if accumulator.field else 0)
+        (REDUCE[accumulator.kind], metric.measured.index(accumulator.field)) if accumulator.field else count
         for accumulator in metric.accumulators
     ]
     with localcontext(EXACT):

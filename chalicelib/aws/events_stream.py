@@ -18,7 +18,7 @@ SHARDS_A_PAGE = 10_000  # Kinesis' own limit; it answers 1 000 unasked
 
 
 class EventsStream:
-    """The ShardLister of the queries, the TickStream of tick and the RecordStream of redrive, on Kinesis."""
+    """The ShardLister of queries, the TickStream of tick and the RecordStream of redrive and capture, on Kinesis."""
 
     def __init__(self, client: "KinesisClient", name: str) -> None:
         self._client = client

@@ -13,13 +13,12 @@ from msgspec import Struct
 
 from chalicelib.consumers.ports import AcceptedLetters, LetterObjects, RecordStream, StreamRecord
 from chalicelib.consumers.put_requests import in_requests
+from chalicelib.consumers.put_until_taken import put_until_taken
 from chalicelib.consumers.redrive_record import check, record_of
 from chalicelib.errors import TransientError
 from chalicelib.records.letter import Letter, identities, pending
 
 RESERVE_MS = 20_000  # kept back of the invocation's time, to save what was accepted and to answer
-PAUSE_MS_FIRST = 100  # before what a shard was too busy for is put again; then twice as long each time
-PAUSE_MS_MAX = 5_000
 
 
 class Outcome(StrEnum):
@@ -107,20 +106,11 @@ class ObjectRedrive:
 
         Raises: TransientError when time runs out.
         """
-        pause_ms = PAUSE_MS_FIRST
-        while True:
-            refused = set(self._stream.put_records([each.record for each in sendings], time_left(remaining_ms)))
-            for place, sending in enumerate(sendings):
-                if place not in refused:
-                    accepting.add(sending.letter)
-                    accepted[sending.letter.reason] += 1
-            sendings = [sendings[place] for place in sorted(refused)]
-            if not sendings:
-                return
-            if time_left(remaining_ms) <= pause_ms:
-                raise TransientError("out of time")
-            self._pause(pause_ms)
-            pause_ms = min(2 * pause_ms, PAUSE_MS_MAX)
+        records = [each.record for each in sendings]
+        for taken in put_until_taken(self._stream, records, lambda: time_left(remaining_ms), self._pause):
+            for letter in [sendings[place].letter for place in taken]:
+                accepting.add(letter)
+                accepted[letter.reason] += 1
 
 
 def time_left(remaining_ms: Callable[[], int]) -> int:

@@ -1,13 +1,10 @@
 """The record that a dead letter goes back on the stream as: its exact bytes, wherever the stream takes them."""
 
-import gzip
 from hashlib import blake2b
 
 from chalicelib.consumers.handle import to_be_handled
 from chalicelib.consumers.ports import StreamRecord
-from chalicelib.consumers.put_requests import PARTITION_KEY_CHARACTERS_MAX, RECORD_BYTES_MAX
-from chalicelib.records import kpl
-from chalicelib.records.compression import is_compressed
+from chalicelib.consumers.put_requests import PARTITION_KEY_CHARACTERS_MAX, fitting_record
 from chalicelib.records.letter import CorruptError, Letter
 from chalicelib.records.rejection import Reason
 
@@ -17,13 +14,8 @@ def record_of(letter: Letter) -> StreamRecord | None:
 
     Raises: CorruptError when `check` does.
     """
-    data = letter.data
-    if letter.reason == Reason.NOT_HANDLED:  # it is counted; only the handlers are to see it again
-        data = _to_be_handled(letter)
-    record = StreamRecord(_partition_key(letter), None, data)
-    if record.payload_bytes > RECORD_BYTES_MAX and not (is_compressed(data) or kpl.is_aggregate(data)):
-        record = StreamRecord(record.partition_key, None, gzip.compress(data, mtime=0))
-    return record if record.payload_bytes <= RECORD_BYTES_MAX else None
+    is_counted = letter.reason == Reason.NOT_HANDLED  # only the handlers are to see it again
+    return fitting_record(_partition_key(letter), _to_be_handled(letter) if is_counted else letter.data)
 
 
 def check(letter: Letter) -> None:

@@ -110,8 +110,24 @@ def _getter(request: WindowsRequest, column: str) -> Getter:
     return lambda _, states: measure.finish(dict(zip(accumulators, states, strict=True)))
 
 
+class _Null:
+    """What null is put in order as: ahead of every value, or behind every one in a descending order."""
+
+    def __init__(self, *, is_first: bool) -> None:
+        self._is_first = is_first
+
+    def __lt__(self, other: object) -> bool:
+        return self._is_first and other is not self
+
+    def __gt__(self, other: object) -> bool:
+        return not self._is_first and other is not self
+
+
+_NULL_FIRST, _NULL_LAST = _Null(is_first=True), _Null(is_first=False)
+
+
 def sort_key(order_by: tuple[Order, ...], values: Row) -> tuple[Any, ...]:
-    """What compares as the rows with these values are ordered: null before text, and the reverse when descending."""
+    """What compares as the rows with these values are ordered: null before values, and the reverse when descending."""
     return tuple(
         [
             _descending(value) if order.is_descending else _ascending(value)
@@ -121,9 +137,7 @@ def sort_key(order_by: tuple[Order, ...], values: Row) -> tuple[Any, ...]:
 
 
 def _ascending(value: PositionValue) -> Any:
-    if value is None or isinstance(value, str):
-        return () if value is None else (value,)
-    return value
+    return _NULL_FIRST if value is None else value
 
 
 def _descending(value: PositionValue) -> Any:
@@ -131,5 +145,7 @@ def _descending(value: PositionValue) -> Any:
         return value.copy_negate()  # unlike `-value` it does not round
     if isinstance(value, int):
         return -value
+    if value is None:
+        return _NULL_LAST
     # Of two texts the one with the higher first difference comes first, and a text before its own beginnings.
-    return (2,) if value is None else (*(-ord(character) for character in value), 1)
+    return (*(-ord(character) for character in value), 1)

@@ -35,7 +35,7 @@ INSTANT_MAX_MS = parse_instant("9999-12-30")
 WINDOWS_MAX = 100_000  # in one answer, before paging: the windows of 69 days of minutes
 
 WINDOW_START = "window_start"
-COLUMN_TYPES: Mapping[str, Any] = {"timestamp": int, "string": str | None, "integer": int, "decimal": Decimal}
+COLUMN_TYPES: Mapping[str, Any] = {"timestamp": int, "string": str | None, "integer": int, "decimal": Decimal | None}
 
 PARAMETERS = {parameter.name: parameter for parameter in WINDOWS_PARAMETERS}
 

@@ -16,12 +16,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from chalicelib.change import SIGNS, Change
 from chalicelib.records import kpl
 from chalicelib.records.batch import Record
-from chalicelib.records.cloudevents import CloudEvent, event_class, event_decoder, explain
+from chalicelib.records.change_events import change_event
+from chalicelib.records.cloudevents import CloudEvent, event_class, event_decoder, explain, shorten
 from chalicelib.records.compression import EXPANDED_BYTES_MAX, CompressionError, expand, is_compressed
 from chalicelib.records.fingerprint import contents, identities
 from chalicelib.records.rejection import Reason, Refusal, Rejected
+from chalicelib.records.table_changes import TableChange, read_change
 
 # The numbers that can be measured: 38 digits (as many as DynamoDB keeps), below 10^19 and at most 37 decimals, trailing
 # zeros included. Only bounded numbers can be summed exactly in an item of bounded size.
@@ -41,7 +44,7 @@ class EventType(Struct, frozen=True):
     """What the decoder must know of an event type.
 
     Shapes: measured names the number fields of data that some metric measures, dimensions the text fields that some
-            metric groups by.
+            metric groups by; of a change these are its row's.
     Units:  lateness_ms is how far before its arrival an event's time may lie.
     """
 
@@ -51,11 +54,15 @@ class EventType(Struct, frozen=True):
     dimensions: tuple[str, ...] = ()
 
 
-Columns = Mapping[str, Sequence[Any]]  # of events of one type: a field's values, event by event
+Columns = Mapping[str, Sequence[Any]]  # of rows of one event type: a field's values, row by row
 
 
 class Part(Struct, frozen=True, gc=False):
-    """Of a record, the events of one type: their times and those of their fields that some metric looks at."""
+    """Of a record, the events of one type as rows: their times and those of their fields that some metric looks at.
+
+    Shapes: an event is a row, its data. But a change is up to two; its columns have SIGNS besides, and what is measured
+            of an old row is negated.
+    """
 
     kind: type[CloudEvent]
     times_ms: Sequence[int]
@@ -112,42 +119,67 @@ class Decoded(Struct, frozen=True):
 class _Rules(Struct, frozen=True):
     """What the events of one type must keep to, beyond what their data class checks; and what metrics look at."""
 
+    is_change: bool
     lateness_ms: int
     measured: Sequence[Getter]
     dimensions: Sequence[Getter]
 
-    def columns(self, events: Sequence[CloudEvent]) -> Columns:
+    def part(self, kind: type[CloudEvent], events: Sequence[CloudEvent], times_ms: Sequence[int]) -> Part:
         data = list(map(_data_of, events))
-        return {field: list(map(value_of, data)) for field, value_of in (*self.dimensions, *self.measured)}
+        if self.is_change:
+            return self._part_of_changes(kind, data, times_ms)
+        columns = {field: list(map(value_of, data)) for field, value_of in (*self.dimensions, *self.measured)}
+        return Part(kind, times_ms, columns)
+
+    def _part_of_changes(self, kind: type[CloudEvent], changes: Sequence[Any], times_ms: Sequence[int]) -> Part:
+        signed = [
+            (time_ms, row, sign)
+            for time_ms, change in zip(times_ms, changes, strict=True)
+            for row, sign in ((change.old, -1), (change.new, 1))
+            if row is not None
+        ]
+        columns = {field: [value_of(row) for _, row, _ in signed] for field, value_of in self.dimensions}
+        for field, value_of in self.measured:
+            columns[field] = [value_of(row) if sign > 0 else _negated(value_of(row)) for _, row, sign in signed]
+        columns[SIGNS] = [sign for _, _, sign in signed]
+        return Part(kind, [time_ms for time_ms, _, _ in signed], columns)
 
     def refusal(self, part: Part, bytes_max: int, arrived_at_ms: int) -> Refusal | None:
         if min(part.times_ms) < arrived_at_ms - self.lateness_ms:
             return Refusal(Reason.TOO_LATE, f"its time lies over {self.lateness_ms} ms before its arrival")
+        path = "$.data.(old|new)" if self.is_change else "$.data"
         for field, _ in self.measured:
             if not _all_measurable(part.columns[field]):
-                return Refusal(Reason.INVALID, f"{MEASURED_RULE} - at `$.data.{field}`")
+                return Refusal(Reason.INVALID, f"{MEASURED_RULE} - at `{path}.{field}`")
         if bytes_max <= DIMENSION_CHARACTERS_MAX:
             return None
         for field, _ in self.dimensions:
             if max(map(len, part.columns[field])) > DIMENSION_CHARACTERS_MAX:
                 rule = f"a dimension has at most {DIMENSION_CHARACTERS_MAX} characters"
-                return Refusal(Reason.INVALID, f"{rule} - at `$.data.{field}`")
+                return Refusal(Reason.INVALID, f"{rule} - at `{path}.{field}`")
         return None
 
 
 class Decoder:
     """Decodes records of the declared event types. Stateless once made.
 
-    Units: future_tolerance_ms is how far after its arrival an event's time may lie: producers' clocks differ.
+    Shapes: tables, by name, says of which event type a table's changes are that DynamoDB itself puts on the stream.
+    Units:  future_tolerance_ms is how far after its arrival an event's time may lie: producers' clocks differ.
     """
 
-    def __init__(self, event_types: Mapping[str, EventType], future_tolerance_ms: int) -> None:
+    def __init__(
+        self, event_types: Mapping[str, EventType], future_tolerance_ms: int, tables: Mapping[str, str] | None = None
+    ) -> None:
+        self._tables = tables or {}
         self.event_classes = {name: event_class(name, declared.data_class) for name, declared in event_types.items()}
         self._decode_event = event_decoder(self.event_classes)
         self._future_tolerance_ms = future_tolerance_ms
         self._rules = {
             self.event_classes[name]: _Rules(
-                declared.lateness_ms, _getters(declared.measured), _getters(declared.dimensions)
+                issubclass(declared.data_class, Change),
+                declared.lateness_ms,
+                _getters(declared.measured),
+                _getters(declared.dimensions),
             )
             for name, declared in event_types.items()
         }
@@ -256,15 +288,27 @@ class Decoder:
             yield from zip(lines, outcomes, strict=True)
 
     def decode_event(self, text: bytes) -> CloudEvent | Refusal:
-        """Decode one JSON object, whenever it may have arrived."""
+        """Decode one JSON object, whenever it may have arrived; DynamoDB's own record of a change too."""
         try:
             event: CloudEvent = self._decode_event(text)
             _times_ms([event])
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001  a data class may raise anything; each is the producer's fault
-            return explain(text, error, self.event_classes)
+            change = read_change(text)  # only now, so that no event pays for it
+            return self._decode_change(change) if change else explain(text, error, self.event_classes)
         return event
+
+    def _decode_change(self, change: TableChange | Refusal) -> CloudEvent | Refusal:
+        if isinstance(change, Refusal):
+            return change
+        if change.table not in self._tables:
+            return Refusal(Reason.UNKNOWN_TYPE, shorten(f"no event type is that of the table {change.table!r}"))
+        try:
+            text = change_event(change, self._tables[change.table])
+        except (ValueError, RecursionError) as error:
+            return Refusal(Reason.INVALID, shorten(str(error)))
+        return self.decode_event(text)
 
     def _decode_object(self, text: bytes, arrived_at_ms: int) -> CloudEvent | Refusal:
         event = self.decode_event(text)
@@ -280,12 +324,12 @@ class Decoder:
     def _parts(self, events: Sequence[CloudEvent], times_ms: Sequence[int]) -> list[Part]:
         kinds = dict.fromkeys(map(type, events))
         if len(kinds) == 1:
-            return [Part(kind, times_ms, self._rules[kind].columns(events)) for kind in kinds]
+            return [self._rules[kind].part(kind, events, times_ms) for kind in kinds]
         parts = []
         for kind in kinds:
             is_of_kind = [type(event) is kind for event in events]
-            columns = self._rules[kind].columns(list(compress(events, is_of_kind)))
-            parts.append(Part(kind, list(compress(times_ms, is_of_kind)), columns))
+            mine = list(compress(events, is_of_kind))
+            parts.append(self._rules[kind].part(kind, mine, list(compress(times_ms, is_of_kind))))
         return parts
 
     def _refusal(self, part: Part, bytes_max: int, arrived_at_ms: int) -> Refusal | None:
@@ -318,6 +362,10 @@ def _times_ms(events: Iterable[CloudEvent]) -> list[int]:
 
 def _getters(fields: Iterable[str]) -> list[Getter]:
     return [(field, attrgetter(field)) for field in fields]
+
+
+def _negated(number: int | Decimal) -> int | Decimal:
+    return number.copy_negate() if isinstance(number, Decimal) else -number  # unlike `-number` it does not round
 
 
 def _is_malformed(outcome: CloudEvent | Refusal) -> bool:

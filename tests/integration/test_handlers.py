@@ -20,6 +20,7 @@ from chalicelib.consumers.handle import Handling
 from chalicelib.consumers.ports import Done
 from tests.builders import (
     DAY_MS,
+    ORDERS_TABLE,
     SHARD,
     aggregated,
     create_table,
@@ -29,6 +30,7 @@ from tests.builders import (
     letters_object,
     order,
     record,
+    table_change,
 )
 
 STREAM = "highwater-test-events"
@@ -63,6 +65,7 @@ SCHEDULED = {
 def forget():
     """Make the next call a cold start."""
     for made_once in (
+        wiring._capture,
         wiring._ingest,
         wiring._query,
         wiring._redrive,
@@ -102,6 +105,37 @@ def output(capsys):
     telemetry.logger.addHandler(handler)
     yield lambda: [orjson.loads(line) for line in (capsys.readouterr().out + log.getvalue()).splitlines()]
     telemetry.logger._logger.removeHandler(handler)
+
+
+def put_on_the_stream():
+    """The payloads that the stream's shards hold."""
+    kinesis = boto3.client("kinesis")
+    iterators = [
+        kinesis.get_shard_iterator(StreamName=STREAM, ShardId=each["ShardId"], ShardIteratorType="TRIM_HORIZON")
+        for each in kinesis.list_shards(StreamName=STREAM)["Shards"]
+    ]
+    answers = [kinesis.get_records(ShardIterator=each["ShardIterator"]) for each in iterators]
+    return [each["Data"] for answer in answers for each in answer["Records"]]
+
+
+def test_changes_of_the_orders_table_are_captured_and_counted_and_nothing_of_them_is_logged(stage, output):
+    row = {"order_id": SECRET, "status": "open", "amount": 5}
+    captured = {"Records": [table_change(None, row), {"eventID": SECRET}, table_change(row, None, event_id="change-2")]}
+    assert app.capture(captured, Context()) == {"batchItemFailures": []}
+    batch = lambda_event(put_on_the_stream())
+    assert len(batch["Records"]) == 2
+    assert app.ingest(batch, Context()) == {"batchItemFailures": []}
+    kept = boto3.client("s3").list_objects_v2(Bucket="highwater-test-dead-letters")["Contents"]
+    (key,) = [each["Key"] for each in kept]
+    assert key.startswith(f"dead-letters/{ORDERS_TABLE}/1970-01-01/changes/unnumbered-")
+
+    lines = output()
+    assert SECRET not in str(lines)
+    (log,) = [line for line in lines if line.get("message") == "changes captured"]
+    assert (log["table"], log["records"], log["captured"], log["dead_letters"]) == (ORDERS_TABLE, 3, 2, {"invalid": 1})
+    assert [line["CapturedChanges"] for line in lines if "CapturedChanges" in line] == [[2.0]]
+    (counted,) = [line for line in lines if line.get("message") == "batch committed"]
+    assert (counted["events"], counted["dead_letters"]) == (2, {})
 
 
 def test_a_batch_is_counted_and_its_numbers_are_published_without_any_payload(stage, output):

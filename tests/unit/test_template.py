@@ -58,6 +58,32 @@ def test_the_ingest_mapping_is_made_after_its_stream(resources):
     assert mapping["Stream"] == {"Fn::Sub": "${EventsStream.Arn}"}
 
 
+def test_the_capture_of_orders_loses_no_change(resources):
+    (mapping,) = resources["Capture"]["Properties"]["Events"].values()
+    assert mapping["Type"] == "DynamoDB"
+    assert mapping["Properties"] == {
+        "Stream": {"Fn::GetAtt": ["OrdersTable", "StreamArn"]},
+        "BatchSize": 1_000,
+        "MaximumBatchingWindowInSeconds": 1,
+        "StartingPosition": "TRIM_HORIZON",
+        "ParallelizationFactor": 1,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "BisectBatchOnFunctionError": True,
+        "MaximumRetryAttempts": -1,
+        "MaximumRecordAgeInSeconds": -1,
+        "DestinationConfig": {"OnFailure": {"Type": "S3", "Destination": {"Fn::GetAtt": ["DeadLettersBucket", "Arn"]}}},
+    }
+    view = resources["OrdersTable"]["Properties"]["StreamSpecification"]["StreamViewType"]
+    assert view == "NEW_AND_OLD_IMAGES", "a change takes both"
+
+
+def test_functions_may_read_the_streams_of_the_tables(resources):
+    statements = resources["CaptureRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    (readable,) = [each["Resource"] for each in statements if "dynamodb:GetShardIterator" in each["Action"]]
+    assert all(arn.endswith("/stream/*") for arn in readable)
+    assert {arn.split("/")[1] for arn in readable} == {"highwater-*-orders", "highwater-*-aggregates"}
+
+
 def test_the_tick_comes_every_minute(resources):
     (rule,) = resources["Tick"]["Properties"]["Events"].values()
     assert (rule["Type"], rule["Properties"]["Schedule"]) == ("Schedule", "rate(1 minute)")
@@ -66,6 +92,7 @@ def test_the_tick_comes_every_minute(resources):
 def test_handlers_are_attributes_of_app(resources):
     functions = {name: r for name, r in resources.items() if r["Type"] == "AWS::Serverless::Function"}
     assert functions["Ingest"]["Properties"]["Handler"] == "app.ingest"
+    assert functions["Capture"]["Properties"]["Handler"] == "app.capture"
     assert functions["Tick"]["Properties"]["Handler"] == "app.tick"
     assert functions["Redrive"]["Properties"]["Handler"] == "app.redrive"
     assert functions["APIHandler"]["Properties"]["Handler"] == "app.app"

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from chalicelib.aggregates.measures import Count, Max, Mean, Min, Sum
 from chalicelib.aggregates.metric import Catalog, Metric
+from chalicelib.change import Change
 from chalicelib.errors import DefinitionError
 from tests.builders import CATALOG, DAY_MS
 
@@ -78,6 +79,50 @@ def test_windows_are_rolled_up_to_hours_and_days_unless_declared_otherwise(windo
 def test_an_event_type_that_is_no_struct_is_refused_by_name():
     with pytest.raises(DefinitionError, match="event type 'thing'"):
         Catalog({"thing": dict}, [])
+
+
+class ThingChanged(Change[Thing], frozen=True):
+    pass
+
+
+class Nothing(Change, frozen=True):
+    pass
+
+
+def test_a_metric_over_changes_looks_at_the_fields_of_the_row():
+    measures = {"n": Count(), "total": Sum("size"), "mean": Mean("size"), "counts": Sum("count")}
+    Catalog({"thing": ThingChanged}, [metric(measures=measures)])
+    with pytest.raises(DefinitionError, match="no field 'old'"):
+        Catalog({"thing": ThingChanged}, [metric(by=("old",))])
+
+
+@pytest.mark.parametrize("measure", [Min("size"), Max("size")])
+def test_a_measure_that_cannot_take_an_old_row_back_is_refused_by_name(measure):
+    with pytest.raises(
+        DefinitionError, match=f"'things': the measure 'm', a {type(measure).__name__}, cannot take back"
+    ):
+        Catalog({"thing": ThingChanged}, [metric(measures={"n": Count(), "m": measure})])
+
+
+class Unchecked(Change[Thing], frozen=True):
+    def __post_init__(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("data_class", "fault"),
+    [(Nothing, "change of ~Row"), (Change[Thing], "no msgspec Struct"), (Unchecked, "replaces Change's own")],
+)
+def test_a_change_of_nothing_in_particular_is_refused_by_name(data_class, fault):
+    with pytest.raises(DefinitionError, match=f"event type 'thing': .*{fault}"):
+        Catalog({"thing": data_class}, [])
+
+
+@pytest.mark.parametrize("event_type", ["thing", "nothing"])
+def test_an_event_type_that_a_table_is_mapped_to_is_declared_as_a_change(event_type):
+    with pytest.raises(DefinitionError, match=f"'{event_type}': it is not declared as a Change"):
+        catalog().check_change(event_type)
+    Catalog({"thing": ThingChanged}, []).check_change("thing")
 
 
 def test_two_metrics_of_one_name_are_refused():

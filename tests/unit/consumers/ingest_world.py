@@ -15,7 +15,9 @@ POISON = b"not an event"
 class World:
     """The stores, and containers that come and go."""
 
-    def __init__(self, *shards, ids_max=IDS_MAX, handlers=()):
+    def __init__(self, *shards, ids_max=IDS_MAX, handlers=(), catalog=CATALOG, decoder=DECODER):
+        self.catalog = catalog
+        self.decoder = decoder
         self.aggregates = MemoryAggregates()
         self.dead_letters = MemoryDeadLetters()
         self.ids = MemoryIds()
@@ -27,8 +29,8 @@ class World:
     def container(self):
         ids = CountedIds(self.ids, self.shards, HORIZON_MS, self.ids_max)
         return Ingest(
-            CATALOG,
-            DECODER,
+            self.catalog,
+            self.decoder,
             partials=self.aggregates,
             dead_letters=self.dead_letters,
             progress=self.aggregates,
