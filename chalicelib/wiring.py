@@ -13,8 +13,10 @@ from chalicelib.aggregates.metric import Catalog
 from chalicelib.aggregates.windows import DURATION_MS_MAX
 from chalicelib.alerts import check_alerts
 from chalicelib.aws import clients
+from chalicelib.aws.aggregates_stream import parse_stored_changes
 from chalicelib.aws.aggregates_table import AggregatesTable
 from chalicelib.aws.alerts_table import AlertsTable
+from chalicelib.aws.breaker import Breaker
 from chalicelib.aws.dead_letter_objects import DeadLetterObjects
 from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
 from chalicelib.aws.dead_letters_reader import DeadLettersReader
@@ -26,8 +28,11 @@ from chalicelib.aws.results_topic import ResultsTopic
 from chalicelib.consumers.alerts import Alerts
 from chalicelib.consumers.capture import Capture
 from chalicelib.consumers.counted_ids import CountedIds
+from chalicelib.consumers.fan_out import FanOut
+from chalicelib.consumers.final_results import FinalResults
 from chalicelib.consumers.handle import HANDLE_TYPE, HandleData
 from chalicelib.consumers.ingest import Ingest
+from chalicelib.consumers.publish import Publish
 from chalicelib.consumers.redrive import Redrive
 from chalicelib.consumers.rollup import RollUp
 from chalicelib.consumers.settle import Duty, Settle, SettleAll
@@ -70,7 +75,8 @@ def events_stream() -> EventsStream:
 @cache
 def results_topic() -> ResultsTopic:
     """The topic of results."""
-    return ResultsTopic(clients.sns(), settings().results_topic_arn)
+    breaker = Breaker("results", telemetry.publish_circuit)
+    return ResultsTopic(clients.sns(), settings().results_topic_arn, breaker, _pause)
 
 
 @cache
@@ -144,6 +150,40 @@ def roll_up() -> RollUp:
     return RollUp(CATALOG, settings().lateness_ms, shares=aggregates_table(), rollups=aggregates_table())
 
 
+def rollup(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """Carry a batch of the aggregates table's changes into rollups; the answer is Lambda's partial batch response."""
+    report = roll_up()(parse_stored_changes(CATALOG, event), context.get_remaining_time_in_millis)
+    telemetry.publish_rollup(report)
+    return report.response
+
+
+def _publisher(name: str) -> Publish:
+    return Publish(results_topic(), _dead_letters_bucket(), settings().aggregates_table, name, _now_ms)
+
+
+@cache
+def _fan_out() -> FanOut:
+    return FanOut(
+        CATALOG,
+        stage_lateness_ms=settings().lateness_ms,
+        stream=settings().events_stream,
+        shares=aggregates_table(),
+        shards=events_stream(),
+        progress=aggregates_table(),
+        publish=_publisher("fan_out"),
+        clock_ms=_now_ms,
+        watch=alert_watch(),
+        alerts=alerts_table(),
+    )
+
+
+def fan_out(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """Publish the windows that a batch of stored changes touched; the answer is Lambda's partial batch response."""
+    report = _fan_out()(parse_stored_changes(CATALOG, event), context.get_remaining_time_in_millis)
+    telemetry.publish_fan_out(report)
+    return report.response
+
+
 @cache
 def alerts_table() -> AlertsTable:
     """The alerts that were raised, in the aggregates table."""
@@ -170,7 +210,8 @@ def alert_watch() -> Alerts:
 @cache
 def _settle_all() -> SettleAll:
     table, metrics = aggregates_table(), CATALOG.metrics.values()
-    duties: list[Duty] = [roll_up(), alert_watch()]
+    final_results = FinalResults(roll_up(), table, _publisher("final_results"), telemetry.publish_results)
+    duties: list[Duty] = [alert_watch(), roll_up(), final_results]  # the most urgent first
     settles = {duty.purpose: Settle(metrics, duty, table) for duty in duties}
     return SettleAll(settings().events_stream, events_stream(), table, settles)
 

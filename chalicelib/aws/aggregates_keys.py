@@ -13,6 +13,7 @@ and a table may hold windows of metrics that are declared no more.
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.aggregates.rollup import WindowKey
 from chalicelib.aggregates.windows import format_duration, format_instant, parse_duration, parse_instant
+from chalicelib.consumers.ports import AlertKey
 
 PROGRESS, SETTLED, ALERT = "progress", "settled", "alert"
 
@@ -58,3 +59,9 @@ def window_of(catalog: Catalog, partition_key: str, sort_key: str) -> WindowKey 
         return WindowKey(name, step_ms, metric.bucket_in(int(partition), step_ms), window_start_of(sort_key))
     except ValueError:
         return None
+
+
+def alert_of(partition_key: str, sort_key: str) -> AlertKey | None:
+    """The alert that the item with these keys is; None when it is none."""
+    kind, _, alert = partition_key.partition("#")
+    return AlertKey(alert, sort_key) if kind == ALERT and alert else None

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from chalicelib.aggregates.metric import Catalog, GroupKey, Metric
 from chalicelib.aggregates.partial import States, merge_into
-from chalicelib.aggregates.windows import window_start
+from chalicelib.aggregates.windows import window_ends, window_start
 from chalicelib.alerts import Alert, override_thresholds
 from chalicelib.consumers.ports import AlertStore, Committed, Failed, RaisedAlert, ThresholdReader
 from chalicelib.consumers.raise_alerts import raised_by, raised_early, regroup, values_of, values_of_nothing
@@ -106,11 +106,11 @@ class Alerts:
             return True
         report = AlertReport()
         due = [
-            (alert, _View(alert.by, step_ms, window_start_ms))
+            (alert, _View(alert.by, step_ms, window_end_ms - step_ms))
             for alert in self._alerts_now(report, remaining_ms())
             if alert.metric == metric.name
             for step_ms in [alert.step_ms(metric)]
-            for window_start_ms in _windows_ending_in(start_ms, end_ms, step_ms)
+            for window_end_ms in window_ends(start_ms, end_ms, step_ms)
         ]
         raised = list(self._look_at(metric, due, remaining_ms)) if due else []
         return not self._store_new(raised, remaining_ms(), report)
@@ -209,8 +209,3 @@ class _Remembered:
         self._ids[alert_id] = None
         if len(self._ids) > self._ids_max:
             del self._ids[next(iter(self._ids))]
-
-
-def _windows_ending_in(start_ms: int, end_ms: int, step_ms: int) -> range:
-    """The starts of the windows of a size that end in `(start_ms, end_ms]`."""
-    return range(window_start(start_ms, step_ms), end_ms - step_ms + 1, step_ms)

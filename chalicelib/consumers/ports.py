@@ -51,6 +51,9 @@ class Failed(Struct, frozen=True):
 PutOutcome = Committed | Conflict | Failed
 
 
+ATTRIBUTE_TYPE = "String"  # of a message's attributes, all of them
+
+
 class AlertKey(NamedTuple):
     """What an alert's item is of: the alert's name, and a text that tells its window and group."""
 
@@ -152,6 +155,12 @@ class Message(Struct, frozen=True):
 
     body: bytes
     attributes: Mapping[str, str]
+
+    @property
+    def payload_bytes(self) -> int:
+        """What SNS' limits count: the body, and of each attribute name, type and value."""
+        texts = [text for name, value in self.attributes.items() for text in (name, ATTRIBUTE_TYPE, value)]
+        return len(self.body) + len("".join(texts).encode())
 
 
 class Published(Struct, frozen=True):
