@@ -46,6 +46,26 @@ def capture(event: DynamoDBEvent) -> dict[str, Any]:
     return wiring.capture(event.to_dict(), event.context)
 
 
+@app.on_dynamodb_record(
+    stream_arn=wiring.stream_arn_placeholder(wiring.settings().aggregates_table),
+    batch_size=1_000,
+    maximum_batching_window_in_seconds=30,
+    starting_position="TRIM_HORIZON",
+)
+def rollup(event: DynamoDBEvent) -> dict[str, Any]:
+    return wiring.rollup(event.to_dict(), event.context)
+
+
+@app.on_dynamodb_record(
+    stream_arn=wiring.stream_arn_placeholder(wiring.settings().aggregates_table),
+    batch_size=1_000,
+    maximum_batching_window_in_seconds=1,
+    starting_position="TRIM_HORIZON",
+)
+def fan_out(event: DynamoDBEvent) -> dict[str, Any]:
+    return wiring.fan_out(event.to_dict(), event.context)
+
+
 @app.schedule(Rate(1, unit=Rate.MINUTES))
 def tick(event: CloudWatchEvent) -> dict[str, Any]:
     return wiring.tick(event.context)

@@ -10,11 +10,16 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
+from chalicelib.consumers.alerts import AlertReport
 from chalicelib.consumers.capture import CaptureReport
+from chalicelib.consumers.fan_out import FanOutReport
 from chalicelib.consumers.ingest import IngestReport
+from chalicelib.consumers.publish import PublishReport
 from chalicelib.consumers.redrive import RedriveReport
+from chalicelib.consumers.rollup import RollupReport
 from chalicelib.consumers.settle import SettleReport
 from chalicelib.consumers.tick import TickReport
+from chalicelib.records.rejection import Reason
 
 NAMESPACE = "Highwater"
 SERVICE = "highwater"
@@ -56,11 +61,7 @@ def publish_ingest(report: IngestReport, commit_ms: float) -> None:
         "ids_forgotten": report.ids_forgotten,
         "commit_ms": round(commit_ms, 1),
     }
-    if report.failed_sequence_number is None:
-        logger.info("batch committed", extra=details)
-    else:
-        failure = {"failed_sequence_number": report.failed_sequence_number, "errors": dict(report.errors)}
-        logger.error("batch committed in part", extra=details | failure)
+    _log_batch("batch committed", details, report.failed_sequence_number, report.errors)
 
 
 def publish_tick(report: TickReport) -> None:
@@ -77,6 +78,17 @@ def publish_settled(reports: Mapping[str, SettleReport]) -> None:
         logger.error("duties left undone", extra={"errors": errors})
 
 
+def publish_alerts(report: AlertReport) -> None:
+    """Publish what came of looking at windows for alerts. What is set as a threshold is not logged."""
+    _publish_counts("AlertsRaised", "alert", report.raised)
+    _publish_counts("AlertsFailed", "alert", report.failed)
+    _publish_counts("ThresholdsRefused", "alert", dict.fromkeys(report.refused, 1))
+    metrics.add_metric("ThresholdsUnread", MetricUnit.Count, int(report.unread is not None))
+    metrics.add_metric("ThresholdsUnknown", MetricUnit.Count, report.unknown)
+    if report.errors or report.unread:
+        logger.error("alerts in part", extra={"errors": dict(report.errors), "thresholds": report.unread})
+
+
 def publish_capture(report: CaptureReport) -> None:
     """Publish one batch of a table's changes: what the events stream has taken, and what is no change."""
     metrics.add_metric("CapturedChanges", MetricUnit.Count, report.captured)
@@ -88,11 +100,57 @@ def publish_capture(report: CaptureReport) -> None:
         "captured": report.captured,
         "dead_letters": dict(report.dead_letters),
     }
-    if report.checkpoint is None:
-        logger.info("changes captured", extra=details)
-    else:
-        failure = {"failed_sequence_number": report.checkpoint, "errors": dict(report.errors)}
-        logger.error("changes captured in part", extra=details | failure)
+    _log_batch("changes captured", details, report.checkpoint, report.errors)
+
+
+def publish_rollup(report: RollupReport) -> None:
+    """Publish one batch of changes carried into rollups."""
+    metrics.add_metric("RollupsStored", MetricUnit.Count, report.rollups)
+    metrics.add_metric("RollupsOvertaken", MetricUnit.Count, report.overtaken)
+    metrics.add_metric("RollupsTooLarge", MetricUnit.Count, report.too_large)
+    metrics.add_metric("RollupWriteUnits", MetricUnit.Count, report.write_units)
+    metrics.add_metric("RollupBatchesFailed", MetricUnit.Count, int(report.failed_sequence_number is not None))
+    details = {
+        "changes": report.changes,
+        "windows": report.windows,
+        "rollups": report.rollups,
+        "overtaken": report.overtaken,
+        "too_large": report.too_large,
+    }
+    _log_batch("changes rolled up", details, report.failed_sequence_number, report.errors)
+
+
+def publish_fan_out(report: FanOutReport) -> None:
+    """Publish one batch of changes told to the subscribers of results."""
+    publish_results(report.results)
+    metrics.add_metric("WindowsFannedOut", MetricUnit.Count, report.windows)
+    metrics.add_metric("FanOutBatchesFailed", MetricUnit.Count, int(report.failed_sequence_number is not None))
+    details = {
+        "changes": report.changes,
+        "ignored": report.ignored,
+        "windows": report.windows,
+        "alerts": report.alerts,
+        "published": report.results.published,
+        "final": report.results.final,
+        "refused": report.results.refused,
+    }
+    errors = {**report.errors, **report.results.errors}
+    _log_batch("changes fanned out", details, report.failed_sequence_number, errors)
+
+
+def publish_results(report: PublishReport) -> None:
+    """Publish what became of messages, a window in parts being several: on the topic, or kept as dead letters."""
+    metrics.add_metric("ResultsPublished", MetricUnit.Count, report.published)
+    metrics.add_metric("ResultsFinal", MetricUnit.Count, report.final)
+    metrics.add_metric("ResultsFailed", MetricUnit.Count, report.failed)
+    if report.refused:
+        _publish_counts("DeadLetters", "reason", {Reason.UNSENDABLE: report.refused})
+
+
+def publish_circuit(name: str, state: str) -> None:
+    """Publish that a circuit breaker has changed its state: open, half-open or closed."""
+    logger.warning("circuit breaker", extra={"circuit": name, "state": state})
+    _publish_counts("CircuitChanges", "state", {state: 1})
 
 
 def publish_redrive(report: RedriveReport) -> None:
@@ -112,6 +170,17 @@ def publish_answer(status: int, elapsed_ms: float) -> None:
     metrics.add_metric("Requests", MetricUnit.Count, 1)
     metrics.add_metric("RequestTime", MetricUnit.Milliseconds, elapsed_ms)
     metrics.add_metric("Problems", MetricUnit.Count, int(status >= HTTPStatus.BAD_REQUEST))
+
+
+def _log_batch(
+    what: str, details: Mapping[str, Any], failed_sequence_number: str | None, errors: Mapping[str, int]
+) -> None:
+    """Log one batch of a stream: as an error, and with the errors' names, when it was done in part."""
+    if failed_sequence_number is None:
+        logger.info(what, extra=dict(details))
+    else:
+        failure = {"failed_sequence_number": failed_sequence_number, "errors": dict(errors)}
+        logger.error("%s in part", what, extra={**details, **failure})
 
 
 def _publish_counts(name: str, dimension: str, counts: Mapping[Any, int]) -> None:

@@ -4,7 +4,7 @@
     pk = metric#step#bucket           sk = window_start#           a rollup
     pk = progress#stream#metrics      sk = shard                   how far ingest has committed
     pk = settled#purpose              sk = subject                 how far windows have been settled
-    pk = alert#name                   sk = window_start#group      an alert
+    pk = alert#name                   sk = window_start#id         an alert
 
 A window's start is RFC 3339 text, so that a range of windows is a range of sort keys. No metric has a `#` in its name,
 and a table may hold windows of metrics that are declared no more.
@@ -13,6 +13,7 @@ and a table may hold windows of metrics that are declared no more.
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.aggregates.rollup import WindowKey
 from chalicelib.aggregates.windows import format_duration, format_instant, parse_duration, parse_instant
+from chalicelib.consumers.ports import AlertKey
 
 PROGRESS, SETTLED, ALERT = "progress", "settled", "alert"
 
@@ -32,6 +33,16 @@ def window_sort_key(window_start_ms: int) -> str:
     return format_instant(window_start_ms)
 
 
+def alert_partition_key(alert: str) -> str:
+    """Of all that one alert has raised."""
+    return f"{ALERT}#{alert}"
+
+
+def alert_sort_key(window_start_ms: int, alert_id: str) -> str:
+    """Of what an alert has raised of one window and group."""
+    return f"{window_sort_key(window_start_ms)}#{alert_id}"
+
+
 def window_start_of(sort_key: str) -> int:
     """The start of the window whose share or rollup has this sort key, epoch milliseconds."""
     return parse_instant(sort_key.partition("#")[0])
@@ -48,3 +59,9 @@ def window_of(catalog: Catalog, partition_key: str, sort_key: str) -> WindowKey 
         return WindowKey(name, step_ms, metric.bucket_in(int(partition), step_ms), window_start_of(sort_key))
     except ValueError:
         return None
+
+
+def alert_of(partition_key: str, sort_key: str) -> AlertKey | None:
+    """The alert that the item with these keys is; None when it is none."""
+    kind, _, alert = partition_key.partition("#")
+    return AlertKey(alert, sort_key) if kind == ALERT and alert else None

@@ -17,6 +17,7 @@ from chalicelib.consumers.put_until_taken import put_until_taken
 from chalicelib.consumers.redrive_record import check, record_of
 from chalicelib.errors import TransientError
 from chalicelib.records.letter import Letter, identities, pending
+from chalicelib.records.rejection import Reason
 
 RESERVE_MS = 20_000  # kept back of the invocation's time, to save what was accepted and to answer
 
@@ -27,6 +28,7 @@ class Outcome(StrEnum):
     REDRIVEN = "redriven"  # the stream has accepted every letter; the object is under redriven/
     IN_PART = "redriven in part"  # every letter with the reason asked for; for the others the object stays
     TOO_LARGE = "too large"  # every letter but those too large for a record, even compressed; for them it stays
+    NO_EVENT = "no event"  # every letter but those that never were on the stream (unsendable); for them it stays
     FANNED_OUT = "fanned out"  # a message for each object under the prefix has been sent
     MISSING = "missing"  # there is no such object: it was redriven before
     BAD_MESSAGE = "bad message"  # it asks for nothing that can be done
@@ -35,6 +37,7 @@ class Outcome(StrEnum):
     FAILED = "failed"  # the world's fault, out of time too; what was accepted is remembered if it could be saved
 
 
+STAYS = (Outcome.TOO_LARGE, Outcome.NO_EVENT, Outcome.IN_PART)  # the first that holds is told
 COME_AGAIN = {Outcome.BAD_MESSAGE, Outcome.CUT_SHORT, Outcome.CORRUPT, Outcome.FAILED}
 
 
@@ -88,7 +91,7 @@ class ObjectRedrive:
                 if before or not is_done:
                     accepting.save()
         if not is_done:
-            return Outcome.TOO_LARGE if Outcome.TOO_LARGE in left else Outcome.IN_PART
+            return next(outcome for outcome in STAYS if outcome in left)
         if before:
             self._objects.remove(key, stored.version)
         else:
@@ -130,6 +133,8 @@ def _sendings(letters: Iterable[Letter], reason: str | None, left: set[Outcome])
     for letter in letters:
         if reason not in (None, letter.reason):
             left.add(Outcome.IN_PART)
+        elif letter.reason == Reason.UNSENDABLE:
+            left.add(Outcome.NO_EVENT)
         elif record := record_of(letter):
             yield _Sending(letter, record)
         else:

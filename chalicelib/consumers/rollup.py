@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from chalicelib.aggregates.metric import Catalog, GroupKey, Metric
 from chalicelib.aggregates.partial import States, merge_into
 from chalicelib.aggregates.rollup import Rollup, WindowKey, pack_groups, step_below, window_above
-from chalicelib.aggregates.windows import window_start
+from chalicelib.aggregates.windows import window_ends
 from chalicelib.consumers.ports import Committed, Failed, Overtaken, RollupPut, RollupStore, StoredChange
 from chalicelib.consumers.response import deliver_again
 from chalicelib.errors import TransientError
@@ -95,10 +95,9 @@ class RollUp:
         Returns: whether they are.
         """
         for step_ms in metric.steps_ms[1:]:  # the hours before their day
-            first_end_ms = window_start(start_ms, step_ms) + step_ms
             keys = [
                 WindowKey(metric.name, step_ms, bucket, window_end_ms - step_ms)
-                for window_end_ms in range(first_end_ms, end_ms + 1, step_ms)
+                for window_end_ms in window_ends(start_ms, end_ms, step_ms)
                 for bucket in range(metric.buckets)
             ]
             if self._recompute(keys, remaining_ms, RollupReport()):

@@ -1,11 +1,15 @@
 """Windows as a whole: what is stored of a window in all its buckets, by all writers, merged."""
 
+from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import NamedTuple
 
 from msgspec import Struct
 
-from chalicelib.aggregates.metric import Metric
-from chalicelib.aggregates.partial import Groups
+from chalicelib.aggregates.metric import GroupKey, Metric
+from chalicelib.aggregates.partial import Groups, States, merge_into
+from chalicelib.reading.plans import Span, plan_below, plan_span
+from chalicelib.reading.ports import ReadPlan, ShareReader, StoredShare
 
 
 class MetricWindow(NamedTuple):
@@ -39,3 +43,68 @@ class MergedWindow(Struct, frozen=True):
     def window(self) -> MetricWindow:
         """Which window it is."""
         return MetricWindow(self.metric.name, self.step_ms, self.window_start_ms)
+
+
+class _Merging(Struct):
+    """What has been read of a window."""
+
+    groups: dict[GroupKey, States]
+    revision: int = 0
+
+
+def read_windows(
+    reader: ShareReader,
+    metrics: Mapping[str, Metric],
+    windows: Iterable[MetricWindow],
+    is_final: Callable[[MetricWindow], bool],
+    time_left_ms: Callable[[], int],
+) -> list[MergedWindow]:
+    """Read windows whole, consistently; a rollup too large to be stored, from the windows that it is made of.
+
+    Shapes: metrics, by name, has those of the windows.
+    Returns: the windows in order, without those of which nothing is stored. A revision is the sum of the revisions of
+             all shares read: each only grows, and so does the sum.
+    Raises: TransientError when a read failed or was not done in time; DefinitionChangedError.
+    """
+    read: dict[MetricWindow, _Merging] = {}
+    plans = [plan_span(metrics[name], span, range(metrics[name].buckets)) for name, span in _spans(windows)]
+    made_of: dict[int, MetricWindow] = {}  # by a plan's identity: an hour is read for its own sake, and for its day's
+    while plans:
+        below: list[ReadPlan] = []
+
+        def take(plan: ReadPlan, share: StoredShare, below: list[ReadPlan] = below) -> None:
+            own = MetricWindow(plan.metric.name, plan.step_ms, share.window_start_ms)
+            window = made_of.get(id(plan), own)
+            merging = read.setdefault(window, _Merging({}))
+            merging.revision += share.revision
+            if share.groups is None:
+                below.append(plan_below(plan, share))
+                made_of[id(below[-1])] = window
+            else:
+                merge_into(merging.groups, plan.metric, share.groups.items())
+
+        reader.read_shares(plans, take, time_left_ms())
+        plans = below
+    return [
+        MergedWindow(
+            metrics[window.metric],
+            window.step_ms,
+            window.window_start_ms,
+            merging.groups,
+            merging.revision,
+            is_final(window),
+        )
+        for window, merging in sorted(read.items(), key=itemgetter(0))
+    ]
+
+
+def _spans(windows: Iterable[MetricWindow]) -> list[tuple[str, Span]]:
+    """The windows, by metric, as spans: those next to each other are one, and read at once."""
+    spans: list[tuple[str, Span]] = []
+    for window in sorted(set(windows)):
+        name, last = spans[-1] if spans else ("", Span(0, 0, 0))
+        if MetricWindow(name, last.step_ms, last.end_ms) == window:
+            spans[-1] = (name, last._replace(end_ms=window.window_end_ms))
+        else:
+            spans.append((window.metric, Span(window.step_ms, window.window_start_ms, window.window_end_ms)))
+    return spans

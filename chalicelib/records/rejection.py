@@ -16,6 +16,7 @@ class Reason(StrEnum):
     FROM_THE_FUTURE = "from the future"  # its time lies further after its arrival than clocks may differ
     CONFLICTING_DUPLICATE = "conflicting duplicate"  # its id was counted shortly before, with other content
     NOT_HANDLED = "not handled"  # counted; but a handler of its type refused it
+    UNSENDABLE = "unsendable"  # no event: a message that the topic of results will never take
 
 
 class Refusal(Struct, frozen=True):
