@@ -82,6 +82,12 @@ def total_by_month(purchases: Iterable[Purchase]) -> dict[str, Total]:
     return dict(sorted(_totals_by(purchases, lambda purchase: f"{purchase.date:%Y-%m}").items()))
 
 
+def total_by_day(purchases: Iterable[Purchase]) -> dict[str, Total]:
+    """Valid orders and revenue of each day ("1997-01-31") that has any, in the days' order."""
+    by_day = sorted(_totals_by(purchases, lambda purchase: purchase.date.isoformat()).items())
+    return {day: total for day, total in by_day if total.orders}
+
+
 def best_customers(purchases: Iterable[Purchase], count: int = 10) -> list[tuple[str, Total]]:
     """The customers who spent most, each with their orders and spend; of equal spenders the lower id comes first."""
     by_customer = _totals_by(purchases, lambda purchase: purchase.customer_id)

@@ -5,8 +5,10 @@ the rest plain), asks the HTTP API for the results, and compares them with total
 difference is listed and makes the exit code 1.
 
 Meanwhile it does to the stage what befalls a real one: 2 % of the batches are delivered twice, 1 % of the orders are
-sent twice under the same id, and a process of `ingest` is killed in the middle of a batch. Totals that are exact though
-one of these did not happen prove less: the whole file's demo then ends with 3.
+sent twice under the same id, and a process of `ingest` is killed in the middle of a batch. What follows the counts is
+held against the truth as well: results and alerts that a subscriber gets through SNS and SQS, and the changes of the
+`orders` table (`loadtest.downstream`). Totals that are exact though one of these did not happen prove less: the whole
+file's demo then ends with 3.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from rich.table import Table
 from chalicelib.aws.dead_letters_reader import DeadLettersReader
 from loadtest import cdnow
 from loadtest.cdnow import Purchase, Total
+from loadtest.downstream import watching
 from loadtest.producer import Encoding, Producer, Receipt
 from localstage import aws
 from localstage.errors import StageError
@@ -50,6 +53,7 @@ ANOTHER_ENCODING = {
     Encoding.GZIP: Encoding.PLAIN,
     Encoding.PLAIN: Encoding.AGGREGATE,
 }
+ROLLUP_WINDOW_MS = 2_000  # app.py says half a minute, which nobody waits for here
 KILL_AFTER = 0.4  # of the orders are counted: every process is warm, and much is yet to come
 KILL_PATIENCE_SECONDS = 2
 JSON = msgspec.json.Decoder(float_hook=Decimal)  # the API's numbers are exact; so is what we read
@@ -131,6 +135,11 @@ class Api:
             limit="10",
         )["data"]
         return [(row["user_id"], Total(row["orders"], Decimal(row["spend"]))) for row in rows]
+
+    def orders_by_status(self) -> dict[str, Total]:
+        """How many orders there are of each status, counted of the changes of the `orders` table."""
+        rows = self.get("/v1/metrics/order_status/windows", start="1997-01-01", step="all", group_by="status")["data"]
+        return {row["status"]: Total(row["orders"], Decimal(row["amount"])) for row in rows}
 
     def checkpoints(self) -> dict[str, str | None]:
         """How far each shard has been committed: its last sequence number."""
@@ -308,15 +317,18 @@ def run(purchases: Sequence[Purchase], console: Console, *, faults_needed: bool 
     to_send = list(sendings(purchases))
     wanted = expected(purchases)
     months = list(wanted.by_month)
-    with LocalStage(
-        "demo",
-        shards=SHARDS,
-        aws_port=0,
-        api_port=0,
-        settings={"LATENESS": LATENESS},
-        redeliver=REDELIVER,
-        mapping={CONSUMER: {"batch_size": BATCH_RECORDS}},
-    ) as stage:
+    with (
+        LocalStage(
+            "demo",
+            shards=SHARDS,
+            aws_port=0,
+            api_port=0,
+            settings={"LATENESS": LATENESS},
+            redeliver=REDELIVER,
+            mapping={CONSUMER: {"batch_size": BATCH_RECORDS}, "rollup": {"batching_window_ms": ROLLUP_WINDOW_MS}},
+        ) as stage,
+        watching(stage, purchases) as downstream,
+    ):
         console.print(
             f"A local stage of {SHARDS} shards runs: AWS at {stage.endpoint_url}, the API at {stage.api_url}",
             soft_wrap=True,
@@ -326,6 +338,7 @@ def run(purchases: Sequence[Purchase], console: Console, *, faults_needed: bool 
         started = time.monotonic()
         with Progress(*columns, console=console) as progress:
             receipt = send(to_send, stage, progress)
+            downstream.change_rows()
             killed = wait_until_committed(
                 api,
                 receipt,
@@ -338,6 +351,9 @@ def run(purchases: Sequence[Purchase], console: Console, *, faults_needed: bool 
         reader = DeadLettersReader(aws.client("s3", stage.endpoint_url), f"highwater-{stage.stage}-dead-letters")
         got = counted(api, Counter(letter.reason for letter in reader.read_all()), months)
         show(console, got)
+        with console.status("results, alerts and captured changes are on their way"):
+            different = downstream.wait(api.orders_by_status)
+        downstream.show(console, api.orders_by_status())
         with stage.log_path(CONSUMER).open("rb") as log:
             duplicates = duplicates_reported(log)
         faults = Faults(stage.redelivered_batches, receipt.events - len(purchases), killed, duplicates)
@@ -347,7 +363,7 @@ def run(purchases: Sequence[Purchase], console: Console, *, faults_needed: bool 
         soft_wrap=True,
     )
     show_faults(console, faults)
-    different = differences(wanted, got)
+    different += differences(wanted, got)
     if faults.duplicates_reported < faults.orders_sent_twice:
         different.append(
             f"duplicates dropped: expected {faults.orders_sent_twice} or more, reported {faults.duplicates_reported}"
@@ -359,6 +375,8 @@ def run(purchases: Sequence[Purchase], console: Console, *, faults_needed: bool 
             f"[yellow]not shown[/] {', '.join(faults.not_shown)}: all was counted before, or too few orders",
             soft_wrap=True,
         )
+    if not different:
+        console.print("[green]Equal:[/] results and the file by day, alerts and the days above, statuses and a scan")
     verdict = "[bold red]NOT EXACT[/]" if different else "[bold green]EXACT[/]"
     console.print(
         f"{verdict}  expected {wanted.total.orders:,} orders, revenue {wanted.total.revenue}, "

@@ -31,7 +31,7 @@ class Emulator:
         refuse_taken_port(self.port, "--aws-port")
         self._log = self._log_path.open("wb", buffering=0)
         self._process = leash.start(
-            ["ministack"],
+            ["localstage.quick_ministack"],
             cwd=self._log_path.parent,
             environment=_environment_variables(self.port, scratch=self._log_path.parent),
             log=self._log,
@@ -96,6 +96,7 @@ def _environment_variables(port: int, scratch: Path) -> dict[str, str]:
         "SFTP_ENABLED": "0",
         "LOG_LEVEL": "WARNING",
         "MINISTACK_REGION": "us-east-1",
+        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
         "SERVICES": SERVICES,
         "TMPDIR": str(scratch),
     }
