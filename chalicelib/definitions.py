@@ -1,9 +1,10 @@
-"""What this stage counts, and what it does besides: event types, metrics, handlers. The one file that an adopter edits.
+"""What this stage counts, and what it does besides: event types, metrics, alerts, handlers. An adopter's one file.
 
 An event type is a msgspec struct of the event's `data`; what it refuses becomes a dead letter. A metric names an event
 type, the dimensions to group by, and what to measure of each group. Adding a metric is safe at any time; a metric
 whose meaning changes needs a new name, for what is stored under the old one means something else. A handler does what
-is no aggregate, at most once to success for each event; renamed, it is another handler, with nothing done yet.
+is no aggregate, at most once to success for each event; renamed, it is another handler, with nothing done yet. An alert
+names a metric's measure and a threshold; it is raised once for each window and group that crosses it.
 """
 
 from decimal import Decimal
@@ -13,6 +14,7 @@ from msgspec import Meta, Struct
 
 from chalicelib.aggregates.measures import Count, Max, Mean, Min, Sum
 from chalicelib.aggregates.metric import Metric
+from chalicelib.alerts import Above, Alert, RateOfChange
 from chalicelib.change import Change
 from chalicelib.effects import Results, handles, stable_id
 from chalicelib.records.cloudevents import CloudEvent
@@ -87,6 +89,12 @@ METRICS = (
         measures={"orders": Count(), "amount": Sum("amount")},
         retention="3650d",
     ),
+)
+
+ALERTS = (
+    Alert(name="much_revenue", metric="orders", measure="revenue", rule=Above(100_000), by=("currency",)),
+    # Not `Below` a number of orders: of a shop that rests at night it would tell every minute.
+    Alert(name="orders_collapsed", metric="orders", measure="count", rule=RateOfChange(Decimal("-0.9")), step="1h"),
 )
 
 

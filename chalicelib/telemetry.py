@@ -10,6 +10,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
+from chalicelib.consumers.alerts import AlertReport
 from chalicelib.consumers.capture import CaptureReport
 from chalicelib.consumers.fan_out import FanOutReport
 from chalicelib.consumers.ingest import IngestReport
@@ -75,6 +76,17 @@ def publish_settled(reports: Mapping[str, SettleReport]) -> None:
     _publish_counts("MetricsBehind", "duty", {purpose: report.behind for purpose, report in reports.items()})
     if errors := {purpose: dict(report.errors) for purpose, report in reports.items() if report.errors}:
         logger.error("duties left undone", extra={"errors": errors})
+
+
+def publish_alerts(report: AlertReport) -> None:
+    """Publish what came of looking at windows for alerts. What is set as a threshold is not logged."""
+    _publish_counts("AlertsRaised", "alert", report.raised)
+    _publish_counts("AlertsFailed", "alert", report.failed)
+    _publish_counts("ThresholdsRefused", "alert", dict.fromkeys(report.refused, 1))
+    metrics.add_metric("ThresholdsUnread", MetricUnit.Count, int(report.unread is not None))
+    metrics.add_metric("ThresholdsUnknown", MetricUnit.Count, report.unknown)
+    if report.errors or report.unread:
+        logger.error("alerts in part", extra={"errors": dict(report.errors), "thresholds": report.unread})
 
 
 def publish_capture(report: CaptureReport) -> None:

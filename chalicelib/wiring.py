@@ -11,9 +11,11 @@ from msgspec import Struct
 from chalicelib import definitions, telemetry
 from chalicelib.aggregates.metric import Catalog
 from chalicelib.aggregates.windows import DURATION_MS_MAX
+from chalicelib.alerts import check_alerts
 from chalicelib.aws import clients
 from chalicelib.aws.aggregates_stream import parse_stored_changes
 from chalicelib.aws.aggregates_table import AggregatesTable
+from chalicelib.aws.alerts_table import AlertsTable
 from chalicelib.aws.breaker import Breaker
 from chalicelib.aws.dead_letter_objects import DeadLetterObjects
 from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
@@ -23,6 +25,7 @@ from chalicelib.aws.idempotent_effects import IdempotentEffects
 from chalicelib.aws.ids_table import IdsTable
 from chalicelib.aws.redrive_queue import RedriveQueue
 from chalicelib.aws.results_topic import ResultsTopic
+from chalicelib.consumers.alerts import Alerts
 from chalicelib.consumers.capture import Capture
 from chalicelib.consumers.counted_ids import CountedIds
 from chalicelib.consumers.fan_out import FanOut
@@ -42,6 +45,7 @@ from chalicelib.settings import Settings, read_settings
 
 # Made at import: a mistake in the definitions stops a deployment, or the local stage, before the first event.
 CATALOG = Catalog(definitions.EVENT_TYPES, definitions.METRICS)
+ALERTS = check_alerts(definitions.ALERTS, CATALOG)
 CATALOG.check_change(definitions.ORDERS_TABLE_CHANGES)
 HANDLERS = check_handlers(definitions.HANDLERS, CATALOG.event_types)
 
@@ -168,6 +172,8 @@ def _fan_out() -> FanOut:
         progress=aggregates_table(),
         publish=_publisher("fan_out"),
         clock_ms=_now_ms,
+        watch=alert_watch(),
+        alerts=alerts_table(),
     )
 
 
@@ -179,10 +185,33 @@ def fan_out(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 
 @cache
+def alerts_table() -> AlertsTable:
+    """The alerts that were raised, in the aggregates table."""
+    return AlertsTable(clients.dynamodb(), settings().aggregates_table, CATALOG, settings().lateness_ms)
+
+
+@cache
+def alert_watch() -> Alerts:
+    """What looks at windows for alerts."""
+    from chalicelib.aws.thresholds import SsmThresholds  # noqa: PLC0415  the module says why
+
+    table = aggregates_table()
+    return Alerts(
+        ALERTS,
+        CATALOG,
+        shares=table,
+        first_window=table.first_window,
+        store=alerts_table(),
+        thresholds=SsmThresholds(clients.ssm(), settings().stage, _now_ms),
+        tell=telemetry.publish_alerts,
+    )
+
+
+@cache
 def _settle_all() -> SettleAll:
     table, metrics = aggregates_table(), CATALOG.metrics.values()
     final_results = FinalResults(roll_up(), table, _publisher("final_results"), telemetry.publish_results)
-    duties: list[Duty] = [roll_up(), final_results]
+    duties: list[Duty] = [alert_watch(), roll_up(), final_results]  # the most urgent first
     settles = {duty.purpose: Settle(metrics, duty, table) for duty in duties}
     return SettleAll(settings().events_stream, events_stream(), table, settles)
 

@@ -13,17 +13,23 @@ from threading import RLock
 
 from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.aggregates.rollup import Rollup, WindowKey, unpack_groups
+from chalicelib.aws.aggregates_keys import alert_sort_key
 from chalicelib.aws.letter_objects import LetterWriter, letters_in
+from chalicelib.consumers.alert_message import alert_message
 from chalicelib.consumers.ports import (
+    AlertKey,
     Committed,
     Conflict,
     Done,
     Failed,
     Overtaken,
     Published,
+    RaisedAlert,
     Refused,
+    Repeated,
     RunsRead,
     StoredLetters,
+    ThresholdsRead,
 )
 from chalicelib.consumers.result_message import MESSAGE_BYTES_MAX
 from chalicelib.effects import explain_refusal, result_message
@@ -135,6 +141,48 @@ class MemoryAggregates:
         if known is None or known[0] < last.position:
             self.progress[stream, shard_id] = (last.position, last.sequence_number, last.arrived_at_ms)
         return 1.0
+
+
+class MemoryAlerts:
+    """The store and the reader of alerts, in a dict by key. `refused` fails the puts of these alerts."""
+
+    def __init__(self):
+        self.alerts: dict[AlertKey, RaisedAlert] = {}
+        self.lock = RLock()
+        self.puts = 0
+        self.refused = set()
+
+    def put_alerts(self, alerts, timeout_ms):
+        return [self._put(alert) if timeout_ms else Failed("out of time") for alert in alerts]
+
+    def read_alerts(self, keys, timeout_ms):
+        if not timeout_ms:
+            raise TransientError("out of time")
+        return {key: alert_message(self.alerts[key]) for key in keys if key in self.alerts}
+
+    def _put(self, alert):
+        if alert.alert in self.refused:
+            return Failed("ThrottlingException")
+        with self.lock:
+            self.puts += 1
+            key = AlertKey(alert.alert, alert_sort_key(alert.window_start_ms, alert.id))
+            if key in self.alerts:
+                return Repeated()
+            self.alerts[key] = alert
+            return Committed(1.0)
+
+
+class MemoryThresholds:
+    """The thresholds set at run time, in a dict of texts by alert; `asked` is how often they were read."""
+
+    def __init__(self):
+        self.texts = {}
+        self.error = None
+        self.asked = 0
+
+    def read_thresholds(self, timeout_ms):
+        self.asked += 1
+        return ThresholdsRead(dict(self.texts), self.error)
 
 
 class MemoryDeadLetters:

@@ -178,6 +178,13 @@ class Catalog:
         """The text fields of this type that some metric groups by."""
         return tuple(dict.fromkeys(field for metric in self.of_event_type(event_type) for field in metric.by))
 
+    def kept_until_ms(self, metric: Metric, window_end_ms: int, stage_lateness_ms: int) -> int:
+        """Until when what is stored of a window is kept, epoch milliseconds.
+
+        Why: a window can change until its lateness is over, and is kept for its retention from then on.
+        """
+        return window_end_ms + self.lateness_ms(metric.event_type, stage_lateness_ms) + metric.retention_ms
+
     def lateness_ms(self, event_type: str, stage_lateness_ms: int) -> int:
         """How late an event of this type may be to count in *every* metric that it belongs to.
 

@@ -4,7 +4,7 @@
     pk = metric#step#bucket           sk = window_start#           a rollup
     pk = progress#stream#metrics      sk = shard                   how far ingest has committed
     pk = settled#purpose              sk = subject                 how far windows have been settled
-    pk = alert#name                   sk = occasion                an alert
+    pk = alert#name                   sk = window_start#id         an alert
 
 A window's start is RFC 3339 text, so that a range of windows is a range of sort keys. No metric has a `#` in its name,
 and a table may hold windows of metrics that are declared no more.
@@ -31,6 +31,16 @@ def share_sort_key(window_start_ms: int, writer: str = "") -> str:
 def window_sort_key(window_start_ms: int) -> str:
     """Above all keys of the windows before, and below all of this one: each of them goes on behind the start."""
     return format_instant(window_start_ms)
+
+
+def alert_partition_key(alert: str) -> str:
+    """Of all that one alert has raised."""
+    return f"{ALERT}#{alert}"
+
+
+def alert_sort_key(window_start_ms: int, alert_id: str) -> str:
+    """Of what an alert has raised of one window and group."""
+    return f"{window_sort_key(window_start_ms)}#{alert_id}"
 
 
 def window_start_of(sort_key: str) -> int:

@@ -7,10 +7,9 @@ settled      from_ms, until_ms, complete_until_ms
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from functools import partial as bind
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.aggregates.partial import Groups, Partial, PartialKey, decode_groups, encode_groups
@@ -24,12 +23,11 @@ from chalicelib.aws.aggregates_keys import (
     window_start_of,
 )
 from chalicelib.aws.capacity import write_units_of
-from chalicelib.aws.concurrent import call_all, call_in_time, result_in_time
-from chalicelib.aws.failures import CALL_FAILURES, name_of, transient_errors
+from chalicelib.aws.concurrent import call_all, call_in_time, outcome_of, result_in_time
+from chalicelib.aws.failures import transient_errors
 from chalicelib.consumers.ports import (
     Committed,
     Conflict,
-    Failed,
     Overtaken,
     PartialPut,
     PutOutcome,
@@ -42,8 +40,6 @@ from chalicelib.records.batch import Record
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-T = TypeVar("T")
 
 NOTHING_STANDS = "attribute_not_exists(pk)"  # lets through: the first put of a partial
 BUILT_ON_THIS_CHECKPOINT = "checkpoint = :base"  # lets through: nobody has put since the base was read
@@ -59,14 +55,11 @@ class AggregatesTable:
         self._client = client
         self._name = name
         self._catalog = catalog
-        self._lateness_ms = {
-            metric.name: catalog.lateness_ms(metric.event_type, stage_lateness_ms)
-            for metric in catalog.metrics.values()
-        }
+        self._stage_lateness_ms = stage_lateness_ms
 
     def put_partials(self, puts: Sequence[PartialPut], timeout_ms: int) -> list[PutOutcome]:
         """Carry out the puts at once; one that has not answered in time has failed."""
-        return [_outcome_of(call) for call in call_all(self._put_partial, puts, timeout_ms)]
+        return [outcome_of(call) for call in call_all(self._put_partial, puts, timeout_ms)]
 
     def _put_partial(self, put: PartialPut) -> PutOutcome:
         metric = self._catalog.metrics[put.key.metric]
@@ -78,7 +71,7 @@ class AggregatesTable:
 
     def put_rollups(self, puts: Sequence[RollupPut], timeout_ms: int) -> list[RollupOutcome]:
         """Carry out the puts at once; one that has not answered in time has failed."""
-        return [_outcome_of(call) for call in call_all(self._put_rollup, puts, timeout_ms)]
+        return [outcome_of(call) for call in call_all(self._put_rollup, puts, timeout_ms)]
 
     def _put_rollup(self, put: RollupPut) -> RollupOutcome:
         base = None if put.built_on is None else {"N": str(put.built_on)}
@@ -294,9 +287,7 @@ class AggregatesTable:
         }
 
     def _expires_at(self, metric: Metric, window_end_ms: int) -> dict[str, str]:
-        # A window can change until its lateness is over, and is kept for its retention from then on.
-        expires_at_ms = window_end_ms + self._lateness_ms[metric.name] + metric.retention_ms
-        return {"N": str(expires_at_ms // 1000)}
+        return {"N": str(self._catalog.kept_until_ms(metric, window_end_ms, self._stage_lateness_ms) // 1000)}
 
     def _partial_of(self, metric: Metric, item: Mapping[str, Any]) -> Partial:
         return Partial(item["checkpoint"]["S"], int(item["version"]["N"]), self._groups_of(metric, item))
@@ -313,13 +304,6 @@ class AggregatesTable:
 def _check_definition(metric: Metric, item: Mapping[str, Any]) -> None:
     if item["definition"]["S"] != metric.fingerprint:
         raise DefinitionChangedError(f"metric {metric.name!r} is stored under another definition; rename it")
-
-
-def _outcome_of(call: "Future[T]") -> T | Failed:
-    try:
-        return result_in_time(call)
-    except CALL_FAILURES as error:
-        return Failed(name_of(error))
 
 
 class _Taking:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_ssm import SSMClient
 
 CONCURRENCY_MAX = 16  # calls under way at once; connections and threads are kept for as many
 
@@ -64,4 +65,11 @@ def sns() -> "SNSClient":
 def sqs() -> "SQSClient":
     """The SQS client."""
     client: SQSClient = _session().client("sqs", config=CONFIG)
+    return client
+
+
+@cache
+def ssm() -> "SSMClient":
+    """The SSM client."""
+    client: SSMClient = _session().client("ssm", config=CONFIG)
     return client

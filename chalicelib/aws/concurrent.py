@@ -6,6 +6,8 @@ from functools import cache
 from typing import Any, TypeVar
 
 from chalicelib.aws.clients import CONCURRENCY_MAX
+from chalicelib.aws.failures import CALL_FAILURES, name_of
+from chalicelib.consumers.ports import Failed
 from chalicelib.errors import TransientError
 
 A = TypeVar("A")
@@ -50,6 +52,14 @@ def result_in_time(call: Future[R]) -> R:
     if call.cancelled() or not call.done():
         raise TransientError("out of time")
     return call.result()
+
+
+def outcome_of(call: Future[R]) -> R | Failed:
+    """What one of `call_all`'s calls came to, or what it failed with, in time or not."""
+    try:
+        return result_in_time(call)
+    except CALL_FAILURES as error:
+        return Failed(name_of(error))
 
 
 def _never_begun() -> Future[Any]:

@@ -19,6 +19,7 @@ from msgspec import Struct, field
 from chalicelib.consumers.ports import DeadLetterStore, RecordStream, StreamRecord
 from chalicelib.consumers.put_requests import fitting_record, in_requests
 from chalicelib.consumers.put_until_taken import put_until_taken
+from chalicelib.consumers.response import deliver_again
 from chalicelib.errors import TransientError
 from chalicelib.records.batch import Record
 from chalicelib.records.change_events import change_event
@@ -47,8 +48,7 @@ class CaptureReport(Struct):
     @property
     def response(self) -> dict[str, Any]:
         """Lambda's partial batch response."""
-        failures = [] if self.checkpoint is None else [self.checkpoint]
-        return {"batchItemFailures": [{"itemIdentifier": failure} for failure in failures]}
+        return deliver_again([self.checkpoint])
 
 
 class Capture:

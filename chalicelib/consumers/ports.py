@@ -2,10 +2,14 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from decimal import Decimal
+from hashlib import sha256
 from typing import NamedTuple, Protocol
 
+import msgspec
 from msgspec import Struct
 
+from chalicelib.aggregates.measures import State
 from chalicelib.aggregates.metric import Metric
 from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.aggregates.rollup import Rollup, WindowKey
@@ -81,6 +85,53 @@ class Overtaken(Struct, frozen=True):
 
 
 RollupOutcome = Committed | Overtaken | Failed
+
+
+class RaisedAlert(Struct, frozen=True):
+    """An alert that a window of a group has raised, with all that its message says.
+
+    Shapes: group has the value of each dimension that the alert is by; before is the value of the window before, where
+            the rule compares with it.
+    """
+
+    alert: str
+    metric: str
+    step_ms: int
+    window_start_ms: int
+    group: Mapping[str, str]
+    measure: str
+    rule: str
+    threshold: Decimal | int
+    value: State
+    before: State | None = None
+
+    @property
+    def window_end_ms(self) -> int:
+        """The instant at which the window is over."""
+        return self.window_start_ms + self.step_ms
+
+    @property
+    def id(self) -> str:
+        """The same whenever the same alert is raised again of the same window and group, whatever the value is then."""
+        about = (self.alert, self.window_start_ms, self.step_ms, sorted(self.group.items()))
+        return sha256(msgspec.json.encode(about)).hexdigest()[:32]
+
+
+class Repeated(Struct, frozen=True):
+    """It was put there before. The put took no effect."""
+
+
+AlertOutcome = Committed | Repeated | Failed
+
+
+class ThresholdsRead(Struct, frozen=True):
+    """What thresholds are set at run time, as text, by the alert's name.
+
+    Shapes: error names why they could not be read; then they are as they were last known.
+    """
+
+    texts: Mapping[str, str]
+    error: str | None = None
 
 
 class Done(Struct, frozen=True):
@@ -163,6 +214,20 @@ class SettledStore(SettledReader, Protocol):
         Returns: whether it was.
         Raises: TransientError when it is not known to be stored, in time.
         """
+
+
+class AlertStore(Protocol):
+    """Keeps alerts, each written once."""
+
+    def put_alerts(self, alerts: Sequence[RaisedAlert], timeout_ms: int) -> Sequence[AlertOutcome]:
+        """Store these alerts, at once, each unless it is stored; one outcome each, in their order."""
+
+
+class ThresholdReader(Protocol):
+    """Reads the thresholds that are set at run time."""
+
+    def read_thresholds(self, timeout_ms: int) -> ThresholdsRead:
+        """Read what is set, or was a moment ago; never raises because it cannot be read."""
 
 
 class DeadLetterStore(Protocol):

@@ -83,7 +83,7 @@ def test_no_change_of_the_aggregates_is_lost_to_those_who_follow_them(resources,
     assert (name, mapping["Type"]) == (f"{function}DynamodbEventSource", "DynamoDB")
     assert mapping["Properties"] == {
         "Stream": {"Fn::GetAtt": ["AggregatesTable", "StreamArn"]},
-        "BatchSize": 1_000,
+        "BatchSize": 10_000,
         "MaximumBatchingWindowInSeconds": window_seconds,
         "StartingPosition": "TRIM_HORIZON",
         "ParallelizationFactor": 1,
