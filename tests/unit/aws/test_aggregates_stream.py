@@ -39,7 +39,7 @@ def test_changes_keep_their_order_and_those_of_nothing_their_numbers():
     assert [(each.sequence_number, each.key is None) for each in changes] == [("1", False), ("2", True), ("3", False)]
 
 
-def test_what_has_expired_is_of_nothing_and_what_somebody_deleted_is_a_key_change():
+def test_what_has_expired_is_of_nothing_and_what_somebody_deleted_is_a_change():
     expired = key_change("orders#1m#0", f"{NOON}#w", event_name="REMOVE", userIdentity=TIME_TO_LIVE)
     deleted = key_change("orders#1m#0", f"{NOON}#w", event_name="REMOVE")
     assert [each.key is None for each in parse(expired, deleted)] == [True, False]

@@ -141,6 +141,17 @@ def test_a_window_is_final_once_completeness_has_passed_its_end_and_the_lateness
     assert report.results.final == int(final)
 
 
+def test_of_rollups_tick_tells_when_they_are_final_for_they_may_be_behind_their_minutes(world):
+    key = WindowKey("sales", HOUR_MS, SALES.bucket_of(EUR), NOON_MS - HOUR_MS)
+    world.table.rollups[key] = Rollup(1, pack_groups({EUR: states(1)}))
+    world.note(key)
+    world.store(0, {EUR: states(1)})
+    world.complete_until(60)
+    world.now_ms = NOON_MS + 60 * MINUTE_MS
+    world.fan_out()
+    assert world.told() == [("sales", "12:00", "12:01", 1, True), ("sales", "11:00", "12:00", 1, False)]
+
+
 def test_while_completeness_is_not_known_nothing_is_final(world):
     world.store(0, {EUR: states(1)})
     world.now_ms = NOON_MS + 60 * MINUTE_MS
