@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import boto3
@@ -15,12 +16,16 @@ from moto import mock_aws
 
 import app
 from chalicelib import telemetry, wiring
+from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.aws import clients
 from chalicelib.consumers.handle import Handling
-from chalicelib.consumers.ports import Done
+from chalicelib.consumers.ports import Done, PartialPut
+from chalicelib.consumers.result_message import MESSAGE_BYTES_MAX
+from ops import dead_letters
 from ops.subscription import subscription
 from tests.builders import (
     DAY_MS,
+    NOON_MS,
     ORDERS_TABLE,
     SHARD,
     aggregated,
@@ -274,6 +279,23 @@ def test_what_is_counted_is_rolled_up_and_published_and_nothing_of_it_is_logged(
     assert (fanned_out["windows"], fanned_out["published"], fanned_out["refused"]) == (4, 4, 0)
     (numbers,) = [line for line in lines if "ResultsPublished" in line]
     assert (numbers["ResultsPublished"], numbers["ResultsFailed"], numbers["FanOutBatchesFailed"]) == ([4], [0], [0])
+
+
+def test_a_result_that_sns_refuses_is_listed_as_a_dead_letter_and_the_batch_is_done(results, output, capsys):
+    customers = wiring.CATALOG.metrics["customers"]
+    group = ("x" * MESSAGE_BYTES_MAX,)
+    key = PartialKey("customers", customers.bucket_of(group), NOON_MS, "writer")
+    partial = Partial("1", 1, {group: (1, Decimal(1))})
+    wiring.aggregates_table().put_partials([PartialPut(key, None, partial)], 30_000)
+    assert app.fan_out(stored_changes(), Context()) == {"batchItemFailures": []}
+    assert results() == []
+    (log,) = [line for line in output() if line.get("message") == "changes fanned out"]
+    assert (log["published"], log["refused"]) == (0, 1)
+    listed = orjson.loads(wiring._query().dead_letters({}, lambda: 30_000).body)
+    assert [(each["reason"], each["count"]) for each in listed["counts"]] == [("unsendable", 1)]
+    assert (listed["examples"][0]["shard_id"], listed["examples"][0]["sequence_number"]) == ("fan_out", "1")
+    assert dead_letters.main(["--stage", "test"]) == dead_letters.SHOWN
+    assert "unsendable" in capsys.readouterr().out
 
 
 def test_results_that_cannot_be_published_are_checkpointed(results, output):

@@ -14,6 +14,15 @@ import yaml
 from cfnlint.api import lint
 
 PROJECT = Path(__file__).parents[2]
+LOSES_NOTHING = {
+    "StartingPosition": "TRIM_HORIZON",
+    "ParallelizationFactor": 1,
+    "FunctionResponseTypes": ["ReportBatchItemFailures"],
+    "BisectBatchOnFunctionError": True,
+    "MaximumRetryAttempts": -1,
+    "MaximumRecordAgeInSeconds": -1,
+    "DestinationConfig": {"OnFailure": {"Type": "S3", "Destination": {"Fn::GetAtt": ["DeadLettersBucket", "Arn"]}}},
+}
 
 
 @pytest.fixture(scope="module", params=["dev", "prod"])
@@ -65,13 +74,7 @@ def test_the_capture_of_orders_loses_no_change(resources):
         "Stream": {"Fn::GetAtt": ["OrdersTable", "StreamArn"]},
         "BatchSize": 1_000,
         "MaximumBatchingWindowInSeconds": 1,
-        "StartingPosition": "TRIM_HORIZON",
-        "ParallelizationFactor": 1,
-        "FunctionResponseTypes": ["ReportBatchItemFailures"],
-        "BisectBatchOnFunctionError": True,
-        "MaximumRetryAttempts": -1,
-        "MaximumRecordAgeInSeconds": -1,
-        "DestinationConfig": {"OnFailure": {"Type": "S3", "Destination": {"Fn::GetAtt": ["DeadLettersBucket", "Arn"]}}},
+        **LOSES_NOTHING,
     }
     view = resources["OrdersTable"]["Properties"]["StreamSpecification"]["StreamViewType"]
     assert view == "NEW_AND_OLD_IMAGES", "a change takes both"
@@ -85,13 +88,7 @@ def test_no_change_of_the_aggregates_is_lost_to_those_who_follow_them(resources,
         "Stream": {"Fn::GetAtt": ["AggregatesTable", "StreamArn"]},
         "BatchSize": 10_000,
         "MaximumBatchingWindowInSeconds": window_seconds,
-        "StartingPosition": "TRIM_HORIZON",
-        "ParallelizationFactor": 1,
-        "FunctionResponseTypes": ["ReportBatchItemFailures"],
-        "BisectBatchOnFunctionError": True,
-        "MaximumRetryAttempts": -1,
-        "MaximumRecordAgeInSeconds": -1,
-        "DestinationConfig": {"OnFailure": {"Type": "S3", "Destination": {"Fn::GetAtt": ["DeadLettersBucket", "Arn"]}}},
+        **LOSES_NOTHING,
     }
     view = resources["AggregatesTable"]["Properties"]["StreamSpecification"]["StreamViewType"]
     assert view == "KEYS_ONLY", "both read what is stored; images would make up to 6 MB a batch"
