@@ -176,6 +176,12 @@ def test_throttling_is_no_refusal_though_sns_calls_it_the_senders_fault(topic):
     assert topic.publish("a", "b") == [Published(), Published()]
 
 
+def test_what_sns_says_nothing_of_is_not_published(topic):
+    publish_batch = topic.sns.publish_batch
+    topic.sns.publish_batch = lambda **request: publish_batch(**request) | {"Successful": [{"Id": "1"}]}
+    assert topic.publish("a", "b", timeout_ms=PAUSE_MS_FIRST) == [Failed("no answer"), Published()]
+
+
 def test_what_is_not_taken_in_time_has_failed(topic):
     topic.sns.answer = lambda message: ("Throttled", False) if message == "b" else None
     assert topic.publish("a", "b", timeout_ms=3 * PAUSE_MS_FIRST) == [Published(), Failed("Throttled")]
