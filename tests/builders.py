@@ -74,6 +74,24 @@ def table_change(old, new, *, event_id="change-1", sequence_number="111", create
     }
 
 
+def key_change(pk, sk, number="7", *, event_name="MODIFY", **more):
+    """A record of the aggregates table's stream, which carries keys alone."""
+    return {
+        "eventID": "1",
+        "eventName": event_name,
+        "eventSource": "aws:dynamodb",
+        "eventSourceARN": "arn:aws:dynamodb:us-east-1:000000000000:table/highwater-test-aggregates/stream/2026-11-24",
+        "dynamodb": {
+            "ApproximateCreationDateTime": NOON_MS / 1000,
+            "Keys": {"pk": {"S": pk}, "sk": {"S": sk}},
+            "SequenceNumber": number,
+            "SizeBytes": 10,
+            "StreamViewType": "KEYS_ONLY",
+        },
+        **more,
+    }
+
+
 def kinesis_change(old, new, *, event_id="change-1", table=ORDERS_TABLE, created_at=NOON_MS, precision=None):
     """What Kinesis Data Streams for DynamoDB puts on a stream for a change."""
     return {

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 from msgspec import Struct
 
 from chalicelib.aws.breaker import Breaker
@@ -137,12 +137,14 @@ class ResultsTopic:
         entries = [_entry(number, messages[place]) for number, place in enumerate(places)]
         try:
             answer = self._breaker.call(bind(self._publish_batch, entries))
-        except (ClientError, BotoCoreError) as error:
+        except (ClientError, ParamValidationError) as error:
             outcome = _judge_request(error)
             if isinstance(outcome, Refused) and len(places) > 1:
                 return [outcome for place in places for outcome in self._publish_alone(messages, place)]
             return [outcome] * len(places)
-        outcomes: list[_Outcome] = [Published()] * len(places)
+        outcomes: list[_Outcome] = [_Busy("no answer")] * len(places)
+        for taken in answer.get("Successful", ()):
+            outcomes[int(taken["Id"])] = Published()
         for failed in answer.get("Failed", ()):
             code, text = failed["Code"], failed.get("Message", "")
             outcomes[int(failed["Id"])] = _judge(code, text, is_senders_fault=failed["SenderFault"])
@@ -181,12 +183,12 @@ def _outcomes_of(call: Future[list[_Outcome]], count: int) -> list[_Outcome]:
         return [_Busy(str(error))] * count
 
 
-def _judge_request(error: Exception) -> _Outcome:
+def _judge_request(error: ClientError | ParamValidationError) -> _Outcome:
     """What an error of a whole request means for its messages."""
-    if not isinstance(error, ClientError):
-        return Failed(name_of(error))
-    name, text = name_of(error), str(error.response["Error"].get("Message", ""))
-    return _judge(name, text, is_senders_fault=True) if name in A_MESSAGE_IS_WRONG else Failed(name)
+    name = name_of(error)
+    if isinstance(error, ClientError) and name in A_MESSAGE_IS_WRONG:
+        return _judge(name, str(error.response["Error"].get("Message", "")), is_senders_fault=True)
+    return Failed(name)
 
 
 def _judge(code: str, text: str, *, is_senders_fault: bool) -> _Outcome:

@@ -29,6 +29,8 @@ RESERVE_MS = 1_000  # kept back of the invocation's time to answer
 WINDOWS_AT_ONCE = 64  # read, merged and published together, with their alerts …
 GROUPS_AT_ONCE = 128_000  # … or fewer, if they may hold more than this: some 100 MB with their rows
 
+UNKNOWN_MS, NEVER_MS = -(2**63), 2**63  # before and behind every instant
+
 Subject = MetricWindow | AlertKey
 
 
@@ -131,7 +133,7 @@ class FanOut:
         self,
         subjects: Sequence[Subject],
         numbers: Mapping[Subject, str],
-        complete_until_ms: int | None,
+        complete_until_ms: int,
         time_left_ms: Callable[[], int],
         report: FanOutReport,
     ) -> set[Subject]:
@@ -143,7 +145,7 @@ class FanOut:
         keys = [subject for subject in subjects if isinstance(subject, AlertKey)]
 
         def is_final(window: MetricWindow) -> bool:
-            return complete_until_ms is not None and self._settled_ms(window) <= complete_until_ms
+            return self._final_from_ms(window) <= complete_until_ms
 
         merged = read_windows(self._shares, self._catalog.metrics, windows, is_final, time_left_ms)
         alerts = self._alerts.read_alerts(keys, time_left_ms()) if self._alerts and keys else {}
@@ -156,22 +158,28 @@ class FanOut:
         published = list(messages)
         return failed | {published[place] for place in self._publish(sendings, time_left_ms, report.results)}
 
-    def _complete_until(self, subjects: Iterable[Subject], time_left_ms: Callable[[], int]) -> int | None:
-        """How complete the events stream is; None too when that cannot make any of these windows final.
+    def _complete_until(self, subjects: Iterable[Subject], time_left_ms: Callable[[], int]) -> int:
+        """How complete the events stream is; UNKNOWN_MS too when that cannot make any of these windows final.
 
         Why not always: completeness is never beyond now, and most windows that change are younger than their lateness.
         Raises: TransientError when it cannot be read in time.
         """
         now_ms = self._clock_ms()
         windows = (subject for subject in subjects if isinstance(subject, MetricWindow))
-        if all(self._settled_ms(window) > now_ms for window in windows):
-            return None
+        if all(self._final_from_ms(window) > now_ms for window in windows):
+            return UNKNOWN_MS
         shards = self._shards.list_shards(time_left_ms())
-        return complete_until(shards, self._progress.read_progress(self._stream, time_left_ms()))
+        known_ms = complete_until(shards, self._progress.read_progress(self._stream, time_left_ms()))
+        return UNKNOWN_MS if known_ms is None else known_ms
 
-    def _settled_ms(self, window: MetricWindow) -> int:
-        """The instant from which on no event can come to this window any more."""
+    def _final_from_ms(self, window: MetricWindow) -> int:
+        """The completeness from which on no event can change what is stored of a window any more.
+
+        Why never, of a rollup: it may be behind its smaller windows. FinalResults brings it up to date, and tells.
+        """
         metric = self._catalog.metrics[window.metric]
+        if metric.is_rollup(window.step_ms):
+            return NEVER_MS
         return window.window_end_ms + self._catalog.lateness_ms(metric.event_type, self._stage_lateness_ms)
 
     def _groups_in(self, subject: Subject) -> int:

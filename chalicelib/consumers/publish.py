@@ -5,7 +5,7 @@ others come again. No boto3 here.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
 from msgspec import Struct, field
@@ -57,45 +57,38 @@ class Publish:
         timeout_ms = max(0, time_left_ms() - LETTERS_RESERVE_MS)
         outcomes = self._topic.publish_messages(messages, timeout_ms) if messages else ()
         failed: set[int] = set()
-        refused: dict[int, list[tuple[Message, str]]] = defaultdict(list)
+        refused: dict[int, list[Rejected]] = defaultdict(list)
         for place, message, outcome in zip(places, messages, outcomes, strict=True):
             match outcome:
                 case Published():
                     report.published += 1
                     report.final += message.attributes.get("final") == "true"
                 case Refused(error):
-                    refused[place].append((message, error))
+                    refusal = Refusal(Reason.UNSENDABLE, shorten(error))
+                    refused[place].append(Rejected(refusal, "", None, message.body))
                 case Failed(error):
                     report.failed += 1
                     report.errors[error] += 1
                     failed.add(place)
         if refused:
-            failed |= self._keep({place: (sendings[place], refused[place]) for place in refused}, time_left_ms, report)
+            failed |= self._keep(sendings, refused, time_left_ms(), report)
         return failed
 
     def _keep(
-        self,
-        refused: "dict[int, tuple[Sending, list[tuple[Message, str]]]]",
-        time_left_ms: Callable[[], int],
-        report: PublishReport,
+        self, sendings: Sequence[Sending], refused: Mapping[int, list[Rejected]], timeout_ms: int, report: PublishReport
     ) -> set[int]:
-        """Store as dead letters what was refused. Returns: the places of which that failed."""
+        """Store as dead letters what was refused, by place. Returns: the places of which that failed."""
         now_ms = self._clock_ms()
         rejected = {
-            place: (_record(sending.sequence_number, now_ms), [_letter(*each) for each in messages])
-            for place, (sending, messages) in refused.items()
+            # What stands for the change came from no stream of records: it has no position, and its bytes are nobody's.
+            place: (Record(sendings[place].sequence_number, "", "", now_ms, b""), letters)
+            for place, letters in refused.items()
         }
-        failed = self._dead_letters.put_dead_letters(self._table, self._name, rejected, time_left_ms())
+        failed = self._dead_letters.put_dead_letters(self._table, self._name, rejected, timeout_ms)
         report.errors.update(failed.values())
-        report.failed += sum(len(messages) for place, (_, messages) in refused.items() if place in failed)
-        report.refused += sum(len(messages) for place, (_, messages) in refused.items() if place not in failed)
+        for place, letters in refused.items():
+            if place in failed:
+                report.failed += len(letters)
+            else:
+                report.refused += len(letters)
         return set(failed)
-
-
-def _record(sequence_number: str, now_ms: int) -> Record:
-    """What stands for the change. It came from no stream of records: it has no position, and its bytes are nobody's."""
-    return Record(sequence_number, "", "", now_ms, b"")
-
-
-def _letter(message: Message, error: str) -> Rejected:
-    return Rejected(Refusal(Reason.UNSENDABLE, shorten(error)), "", None, message.body)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import boto3
@@ -15,16 +16,22 @@ from moto import mock_aws
 
 import app
 from chalicelib import telemetry, wiring
+from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.aws import clients
 from chalicelib.consumers.handle import Handling
-from chalicelib.consumers.ports import Done
+from chalicelib.consumers.ports import Done, PartialPut
+from chalicelib.consumers.result_message import MESSAGE_BYTES_MAX
+from ops import dead_letters
+from ops.subscription import subscription
 from tests.builders import (
     DAY_MS,
+    NOON_MS,
     ORDERS_TABLE,
     SHARD,
     aggregated,
     create_table,
     json_line,
+    key_change,
     lambda_event,
     letter,
     letters_object,
@@ -66,19 +73,25 @@ def forget():
     """Make the next call a cold start."""
     for made_once in (
         wiring._capture,
+        wiring._fan_out,
         wiring._ingest,
         wiring._query,
         wiring._redrive,
+        wiring._settle_all,
         wiring.aggregates_table,
+        wiring.alert_watch,
+        wiring.alerts_table,
         wiring.counted_ids,
         wiring.events_stream,
         wiring.effects,
         wiring.results_topic,
+        wiring.roll_up,
         clients.dynamodb,
         clients.s3,
         clients.kinesis,
         clients.sns,
         clients.sqs,
+        clients.ssm,
         clients._session,
     ):
         made_once.cache_clear()
@@ -227,6 +240,77 @@ def test_the_handlers_run_as_they_are_wired_and_a_batch_without_effects_pays_not
     (item,) = boto3.client("dynamodb").scan(TableName="highwater-test-idempotency")["Items"]
     remembered_s = int(item["expiration"]["N"]) - time.time()
     assert 7 * 86_400 < remembered_s <= 7 * 86_400 + 15 * 60 + 1
+
+
+@pytest.fixture
+def results(stage, monkeypatch):
+    """The stage's topic of results, with a subscriber: the bodies of what it has got."""
+    sns, sqs = boto3.client("sns"), boto3.client("sqs")
+    topic_arn = sns.create_topic(Name="highwater-test-results")["TopicArn"]
+    monkeypatch.setenv("RESULTS_TOPIC_ARN", topic_arn)
+    wiring.settings.cache_clear()
+    with subscription(sns, sqs, "test") as messages:
+        yield lambda: list(map(orjson.loads, messages.receive(wait_seconds=0)))
+    wiring.settings.cache_clear()
+
+
+def stored_changes():
+    """Lambda's event of all that is stored in the aggregates table."""
+    items = boto3.client("dynamodb").scan(TableName="highwater-test-aggregates")["Items"]
+    keys = [(item["pk"]["S"], item["sk"]["S"]) for item in items]
+    return {"Records": [key_change(*key, str(number)) for number, key in enumerate(sorted(keys), 1)]}
+
+
+def test_what_is_counted_is_rolled_up_and_published_and_nothing_of_it_is_logged(results, output):
+    batch = lambda_event([json_line(order(number, user_id=SECRET, amount=number)) for number in (1, 2)])
+    assert app.ingest(batch, Context()) == {"batchItemFailures": []}
+    assert app.rollup(stored_changes(), Context()) == {"batchItemFailures": []}
+    assert app.fan_out(stored_changes(), Context()) == {"batchItemFailures": []}
+    told = {(message["metric"], message["window_start"][11:16]): message for message in results()}
+    assert sorted(told) == [(metric, start) for metric in ("customers", "orders") for start in ("11:00", "11:59")]
+    assert told["customers", "11:59"]["rows"] == [{"user_id": SECRET, "orders": 2, "spend": 3}]
+    assert told["customers", "11:00"]["rows"] == told["customers", "11:59"]["rows"]
+
+    lines = output()
+    assert SECRET not in str(lines)
+    (rolled_up,) = [line for line in lines if line.get("message") == "changes rolled up"]
+    assert rolled_up["rollups"] == 2
+    (fanned_out,) = [line for line in lines if line.get("message") == "changes fanned out"]
+    assert (fanned_out["windows"], fanned_out["published"], fanned_out["refused"]) == (4, 4, 0)
+    (numbers,) = [line for line in lines if "ResultsPublished" in line]
+    assert (numbers["ResultsPublished"], numbers["ResultsFailed"], numbers["FanOutBatchesFailed"]) == ([4], [0], [0])
+
+
+def test_a_result_that_sns_refuses_is_listed_as_a_dead_letter_and_the_batch_is_done(results, output, capsys):
+    customers = wiring.CATALOG.metrics["customers"]
+    group = ("x" * MESSAGE_BYTES_MAX,)
+    key = PartialKey("customers", customers.bucket_of(group), NOON_MS, "writer")
+    partial = Partial("1", 1, {group: (1, Decimal(1))})
+    wiring.aggregates_table().put_partials([PartialPut(key, None, partial)], 30_000)
+    assert app.fan_out(stored_changes(), Context()) == {"batchItemFailures": []}
+    assert results() == []
+    (log,) = [line for line in output() if line.get("message") == "changes fanned out"]
+    assert (log["published"], log["refused"]) == (0, 1)
+    listed = orjson.loads(wiring._query().dead_letters({}, lambda: 30_000).body)
+    assert [(each["reason"], each["count"]) for each in listed["counts"]] == [("unsendable", 1)]
+    assert (listed["examples"][0]["shard_id"], listed["examples"][0]["sequence_number"]) == ("fan_out", "1")
+    assert dead_letters.main(["--stage", "test"]) == dead_letters.SHOWN
+    assert "unsendable" in capsys.readouterr().out
+
+
+def test_results_that_cannot_be_published_are_checkpointed(results, output):
+    assert app.ingest(lambda_event([json_line(order())]), Context()) == {"batchItemFailures": []}
+    sns = boto3.client("sns")
+    sns.delete_topic(TopicArn=sns.list_topics()["Topics"][0]["TopicArn"])
+    changes = stored_changes()
+    checkpoint = next(
+        change["dynamodb"]["SequenceNumber"]
+        for change in changes["Records"]
+        if not change["dynamodb"]["Keys"]["pk"]["S"].startswith("progress")
+    )
+    assert app.fan_out(changes, Context()) == {"batchItemFailures": [{"itemIdentifier": checkpoint}]}
+    (log,) = [line for line in output() if line.get("message") == "changes fanned out in part"]
+    assert (log["level"], log["errors"]) == ("ERROR", {"NotFound": 2})
 
 
 def test_what_only_effects_need_is_not_imported_at_a_cold_start():
