@@ -267,8 +267,9 @@ def test_the_handlers_run_as_they_are_wired_and_a_batch_without_effects_pays_not
     assert 7 * 86_400 < remembered_s <= 7 * 86_400 + 15 * 60 + 1
 
 
-def test_what_only_effects_need_is_not_imported_at_a_cold_start():
-    asked = "import app, sys; print('aws_lambda_powertools.utilities.idempotency' in sys.modules)"
+@pytest.mark.parametrize("utility", ["idempotency", "parameters"])
+def test_what_only_effects_or_alerts_need_is_not_imported_at_a_cold_start(utility):
+    asked = f"import app, sys; print('aws_lambda_powertools.utilities.{utility}' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", asked], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
@@ -277,6 +278,11 @@ def test_what_only_effects_need_is_not_imported_at_a_cold_start():
     ("right", "wrong", "error"),
     [
         ('Sum("amount")', 'Sum("ammount")', "metric 'orders': its event has no field 'ammount' to measure"),
+        (
+            'measure="count", rule=',
+            'measure="cuont", rule=',
+            "alert 'orders_collapsed': its metric has no measure 'cuont'",
+        ),
         (
             "@handles(OrderPlaced,",
             "@handles(Struct,",
