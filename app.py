@@ -48,7 +48,7 @@ def capture(event: DynamoDBEvent) -> dict[str, Any]:
 
 @app.on_dynamodb_record(
     stream_arn=wiring.stream_arn_placeholder(wiring.settings().aggregates_table),
-    batch_size=1_000,
+    batch_size=10_000,
     maximum_batching_window_in_seconds=30,
     starting_position="TRIM_HORIZON",
 )
@@ -58,7 +58,7 @@ def rollup(event: DynamoDBEvent) -> dict[str, Any]:
 
 @app.on_dynamodb_record(
     stream_arn=wiring.stream_arn_placeholder(wiring.settings().aggregates_table),
-    batch_size=1_000,
+    batch_size=10_000,
     maximum_batching_window_in_seconds=1,
     starting_position="TRIM_HORIZON",
 )
