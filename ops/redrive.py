@@ -23,10 +23,12 @@ from chalicelib.aws.redrive_queue import RedriveQueue
 from chalicelib.consumers.redrive_message import RedriveMessage, encode_message
 from chalicelib.errors import TransientError
 from chalicelib.records.letter import REASONS
+from chalicelib.records.rejection import Reason
 from ops.arguments import REFUSED, Parser, seconds, url
 from ops.failed_queue import FailedQueue
 from ops.survey import Surveyed, survey
 
+REDRIVABLE = [reason for reason in REASONS if reason != Reason.UNSENDABLE]  # that one never was on the stream
 REDRIVEN, LEFT = 0, 1
 EXIT_CODES = (
     "exit codes: 0 all redriven (or nothing to do, or not waited for), 1 some are not, 2 refused or unreachable"
@@ -50,14 +52,16 @@ class Selection:
     def counts_of(self, surveyed: Surveyed) -> Counter[str]:
         """The letters of an object that are meant."""
         if self.reason is None:
-            return surveyed.counts
+            return Counter({reason: count for reason, count in surveyed.counts.items() if reason in REDRIVABLE})
         return Counter({self.reason: surveyed.counts[self.reason]}) if surveyed.counts[self.reason] else Counter()
 
     def is_meant(self, surveyed: Surveyed) -> bool:
         """Whether anything of an object is meant. One whose letters were all accepted still has to move."""
         if self.since is not None and not surveyed.has_arrived_since(self.since):
             return False
-        return self.reason is None or bool(self.counts_of(surveyed))
+        if self.reason is None and not surveyed.counts:
+            return True
+        return bool(self.counts_of(surveyed))
 
 
 class Command:
@@ -186,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m ops.redrive", description=description, epilog=EXIT_CODES)
     add = parser.add_argument
     add("--stage", required=True, help="whose dead letters")
-    add("--reason", choices=REASONS, metavar="R", help=f"only letters with this reason: {', '.join(REASONS)}")
+    add("--reason", choices=REDRIVABLE, metavar="R", help=f"only letters with this reason: {', '.join(REDRIVABLE)}")
     add("--since", type=_instant, metavar="T", help="only of records that arrived then or later: an instant or a date")
     add("--dry-run", action="store_true", help="show what would be redriven, and send nothing")
     add("--no-wait", action="store_true", help="do not wait until the objects have moved")

@@ -23,6 +23,7 @@ from chalicelib.consumers.ports import (
     Done,
     Failed,
     Overtaken,
+    Published,
     RaisedAlert,
     Refused,
     Repeated,
@@ -30,6 +31,7 @@ from chalicelib.consumers.ports import (
     StoredLetters,
     ThresholdsRead,
 )
+from chalicelib.consumers.result_message import MESSAGE_BYTES_MAX
 from chalicelib.effects import explain_refusal, result_message
 from chalicelib.errors import TransientError
 from chalicelib.identity.run import decode_run, encode_run, join_runs, look_back, split_run
@@ -399,6 +401,29 @@ class MemoryStream:
         refused = set(self.refuse(records))
         self.records += [record for place, record in enumerate(records) if place not in refused]
         return sorted(refused)
+
+
+class MemoryTopic:
+    """A topic that keeps what it takes; it refuses what is too large, as SNS does.
+
+    `judge(message)` may give another outcome than Published; with `loses_answer` the message was taken all the same.
+    """
+
+    def __init__(self):
+        self.messages = []
+        self.judge: Callable = lambda message: None
+        self.loses_answer = False
+
+    def publish_messages(self, messages, timeout_ms):
+        return [self._publish(message) if timeout_ms > 0 else Failed("out of time") for message in messages]
+
+    def _publish(self, message):
+        if message.payload_bytes > MESSAGE_BYTES_MAX:
+            return Refused("InvalidParameter: Message too long")
+        outcome = self.judge(message)
+        if outcome is None or self.loses_answer:
+            self.messages.append(message)
+        return outcome or Published()
 
 
 class MemoryQueue:

@@ -77,6 +77,33 @@ def test_the_capture_of_orders_loses_no_change(resources):
     assert view == "NEW_AND_OLD_IMAGES", "a change takes both"
 
 
+@pytest.mark.parametrize(("function", "window_seconds"), [("Rollup", 30), ("FanOut", 1)])
+def test_no_change_of_the_aggregates_is_lost_to_those_who_follow_them(resources, function, window_seconds):
+    ((name, mapping),) = resources[function]["Properties"]["Events"].items()
+    assert (name, mapping["Type"]) == (f"{function}DynamodbEventSource", "DynamoDB")
+    assert mapping["Properties"] == {
+        "Stream": {"Fn::GetAtt": ["AggregatesTable", "StreamArn"]},
+        "BatchSize": 10_000,
+        "MaximumBatchingWindowInSeconds": window_seconds,
+        "StartingPosition": "TRIM_HORIZON",
+        "ParallelizationFactor": 1,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "BisectBatchOnFunctionError": True,
+        "MaximumRetryAttempts": -1,
+        "MaximumRecordAgeInSeconds": -1,
+        "DestinationConfig": {"OnFailure": {"Type": "S3", "Destination": {"Fn::GetAtt": ["DeadLettersBucket", "Arn"]}}},
+    }
+    view = resources["AggregatesTable"]["Properties"]["StreamSpecification"]["StreamViewType"]
+    assert view == "KEYS_ONLY", "both read what is stored; images would make up to 6 MB a batch"
+
+
+@pytest.mark.parametrize("function", ["Ingest", "FanOut", "Tick"])
+def test_whoever_publishes_knows_the_topic_and_its_stage(resources, function):
+    variables = resources[function]["Properties"]["Environment"]["Variables"]
+    assert variables["RESULTS_TOPIC_ARN"] == {"Ref": "ResultsTopic"}
+    assert "STAGE" in variables, "the amendment adds to what the config sets"
+
+
 def test_functions_may_read_the_streams_of_the_tables(resources):
     statements = resources["CaptureRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
     (readable,) = [each["Resource"] for each in statements if "dynamodb:GetShardIterator" in each["Action"]]
@@ -93,6 +120,8 @@ def test_handlers_are_attributes_of_app(resources):
     functions = {name: r for name, r in resources.items() if r["Type"] == "AWS::Serverless::Function"}
     assert functions["Ingest"]["Properties"]["Handler"] == "app.ingest"
     assert functions["Capture"]["Properties"]["Handler"] == "app.capture"
+    assert functions["Rollup"]["Properties"]["Handler"] == "app.rollup"
+    assert functions["FanOut"]["Properties"]["Handler"] == "app.fan_out"
     assert functions["Tick"]["Properties"]["Handler"] == "app.tick"
     assert functions["Redrive"]["Properties"]["Handler"] == "app.redrive"
     assert functions["APIHandler"]["Properties"]["Handler"] == "app.app"

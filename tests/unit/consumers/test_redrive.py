@@ -127,6 +127,15 @@ def test_what_is_too_large_even_so_is_named_and_stays_and_the_others_are_remembe
     assert world.stored_keys() == [KEY, f"redriven/{KEY}"]
 
 
+@pytest.mark.parametrize("asked", [{}, {"reason": "unsendable"}])
+def test_what_never_was_on_the_stream_is_not_put_there_and_stays(asked):
+    world = World(letter(b'{"kind":"window"}', "unsendable"))
+    for _ in range(2):
+        assert world.run({"key": KEY, **asked}) == ["no event"]
+        assert world.report.failed_message_ids == [], "another attempt would not help"
+    assert (world.sent(), world.stored_keys()) == ([], [KEY])
+
+
 def test_requests_are_of_500_records_at_most():
     world = World(*(letter(b"%d" % number) for number in range(RECORDS_A_REQUEST + 1)))
     sizes = []

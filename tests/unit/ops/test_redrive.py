@@ -54,6 +54,16 @@ def run(*arguments):
     return redrive.main(["--stage", "test", *arguments])
 
 
+def test_messages_that_never_were_on_the_stream_are_not_redriven_and_not_waited_for(stage, capsys):
+    unsendable = stage.put(1, letter(b"{}", "unsendable"))
+    assert run() == 0
+    assert "There is nothing to redrive." in capsys.readouterr().out
+    key = stage.put(2, letter(b"a"))
+    assert run("--no-wait") == 0
+    assert stage.messages() == [{"key": key}]
+    assert unsendable not in capsys.readouterr().out
+
+
 def test_every_object_gets_one_message_and_the_summary_is_by_day_and_reason(stage, capsys):
     keys = [stage.put(number, letter(b"a"), letter(b"b", "too late")) for number in range(11)]
     stage.s3.put_object(Bucket=BUCKET, Key=GIVEN_UP, Body=undeliverable(json_line(order())))
