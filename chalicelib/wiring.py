@@ -198,7 +198,6 @@ def alert_watch() -> Alerts:
     table = aggregates_table()
     return Alerts(
         ALERTS,
-        CATALOG,
         shares=table,
         first_window=table.first_window,
         store=alerts_table(),

@@ -15,7 +15,7 @@ from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.aggregates.rollup import Rollup, WindowKey, unpack_groups
 from chalicelib.aws.aggregates_keys import alert_sort_key
 from chalicelib.aws.letter_objects import LetterWriter, letters_in
-from chalicelib.consumers.alert_message import alert_message
+from chalicelib.consumers.alert_message import write_alert
 from chalicelib.consumers.ports import (
     AlertKey,
     Committed,
@@ -158,7 +158,7 @@ class MemoryAlerts:
     def read_alerts(self, keys, timeout_ms):
         if not timeout_ms:
             raise TransientError("out of time")
-        return {key: alert_message(self.alerts[key]) for key in keys if key in self.alerts}
+        return {key: write_alert(self.alerts[key]) for key in keys if key in self.alerts}
 
     def _put(self, alert):
         if alert.alert in self.refused:

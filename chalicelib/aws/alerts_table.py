@@ -16,7 +16,7 @@ from chalicelib.aws.aggregates_keys import alert_partition_key, alert_sort_key
 from chalicelib.aws.capacity import write_units_of
 from chalicelib.aws.concurrent import call_all, outcome_of, result_in_time
 from chalicelib.aws.failures import transient_errors
-from chalicelib.consumers.alert_message import alert_message
+from chalicelib.consumers.alert_message import write_alert
 from chalicelib.consumers.ports import AlertKey, AlertOutcome, Committed, Message, RaisedAlert, Repeated
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class AlertsTable:
         calls = call_all(self._read_alert, list(keys), timeout_ms)
         with transient_errors():
             read = [result_in_time(call) for call in calls]
-        return {key: alert_message(alert) for key, alert in zip(keys, read, strict=True) if alert}
+        return {key: write_alert(alert) for key, alert in zip(keys, read, strict=True) if alert}
 
     def _read_alert(self, key: AlertKey) -> RaisedAlert | None:
         answer = self._client.get_item(

@@ -1,20 +1,15 @@
-"""The message that is published of an alert, made of nothing but what is stored of it."""
-
-import msgspec
+"""The message of an alert, made of nothing but what is stored of it."""
 
 from chalicelib.aggregates.windows import format_duration, format_instant
 from chalicelib.consumers.ports import Message, RaisedAlert
+from chalicelib.consumers.result_message import write_message
 
 KIND = "alert"
 
-_encoder = msgspec.json.Encoder(decimal_format="number")  # exact, digit by digit
 
-
-def alert_message(alert: RaisedAlert) -> Message:
-    """Write the message; it is the same whenever it is written."""
-    about = {
-        "id": alert.id,
-        "kind": KIND,
+def write_alert(alert: RaisedAlert) -> Message:
+    """Write the message; it is the same, and has the same id, whenever it is written."""
+    content = {
         "metric": alert.metric,
         "window_start": format_instant(alert.window_start_ms),
         "window_end": format_instant(alert.window_end_ms),
@@ -30,10 +25,9 @@ def alert_message(alert: RaisedAlert) -> Message:
         "rows": [{**alert.group, alert.measure: alert.value}],
     }
     attributes = {
-        "kind": KIND,
         "metric": alert.metric,
         "step": format_duration(alert.step_ms),
         "final": "true",
         "alert": alert.alert,
     }
-    return Message(_encoder.encode(about), attributes)
+    return write_message(KIND, content, attributes, alert.id)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from msgspec import Struct, field
 
-from chalicelib.aggregates.metric import Catalog, GroupKey, Metric
+from chalicelib.aggregates.metric import GroupKey, Metric
 from chalicelib.aggregates.partial import States, merge_into
 from chalicelib.aggregates.windows import window_ends, window_start
 from chalicelib.alerts import Alert, override_thresholds
@@ -45,8 +45,8 @@ class AlertReport(Struct):
 class Alerts:
     """Looks at windows for alerts: the watch of fan-out, and a duty of tick.
 
-    Shapes: alerts are checked against the catalog. first_window tells the start of a metric's oldest window, as
-            `SettledStore` does. tell takes a report after each look.
+    Shapes: alerts are checked against the catalog of the metrics that are shown. first_window tells the start of a
+            metric's oldest window, as `SettledStore` does. tell takes a report after each look.
     """
 
     purpose = "alerts"
@@ -54,7 +54,6 @@ class Alerts:
     def __init__(
         self,
         alerts: Sequence[Alert],
-        catalog: Catalog,
         *,
         shares: ShareReader,
         first_window: FirstWindow,
@@ -63,7 +62,6 @@ class Alerts:
         tell: Callable[[AlertReport], None],
     ) -> None:
         self._alerts = alerts
-        self._metrics = catalog.metrics
         self._shares = shares
         self._first_window = first_window
         self._store = store

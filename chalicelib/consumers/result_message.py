@@ -29,13 +29,16 @@ PARTS_MAX = 9_999  # only to leave room for the number: that many parts are more
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-def write_message(kind: str, content: Mapping[str, Any], attributes: Mapping[str, str]) -> Message:
+def write_message(
+    kind: str, content: Mapping[str, Any], attributes: Mapping[str, str], message_id: str | None = None
+) -> Message:
     """Write a message of this kind, which has a stable id and can be filtered by its kind and these attributes.
 
-    Shapes: content has neither `id` nor `kind`. Decimals and instants (datetime) may be in it.
+    Shapes: content has neither `id` nor `kind`. Decimals and instants (datetime) may be in it. The id is a digest of
+            all the rest, unless one is given.
     """
     text = _encode({"kind": kind, **content})
-    message_id = sha256(text).hexdigest()[:32]
+    message_id = message_id or sha256(text).hexdigest()[:32]
     return Message(b'{"id":"' + message_id.encode() + b'",' + text[1:], {"kind": kind, **attributes})
 
 

@@ -141,7 +141,9 @@ def test_an_alert_that_is_stored_no_more_has_no_message(store):
     assert read(store) == []
 
 
-def test_of_several_who_raise_it_at_once_one_writes(store):
+def test_of_several_who_raise_it_at_once_one_writes(request, store):
+    if request.node.callspec.params["table"] == "moto":
+        pytest.skip("moto looks at a condition and puts without a lock between")
     with ThreadPoolExecutor(8) as pool:
         outcomes = list(pool.map(lambda _: store.put_alerts([RAISED], PLENTY_MS)[0], range(8)))
     assert sum(isinstance(outcome, Committed) for outcome in outcomes) == 1

@@ -17,6 +17,7 @@ from moto import mock_aws
 import app
 from chalicelib import telemetry, wiring
 from chalicelib.aggregates.partial import Partial, PartialKey
+from chalicelib.aggregates.windows import format_instant
 from chalicelib.aws import clients
 from chalicelib.consumers.handle import Handling
 from chalicelib.consumers.ports import Done, PartialPut
@@ -25,6 +26,7 @@ from ops import dead_letters
 from ops.subscription import subscription
 from tests.builders import (
     DAY_MS,
+    MINUTE_MS,
     NOON_MS,
     ORDERS_TABLE,
     SHARD,
@@ -199,6 +201,38 @@ def test_a_tick_reaches_every_shard_and_moves_its_progress(stage, output):
     assert [(line["Ticks"], line["TicksFailed"]) for line in ticks] == [([3], [0])]
 
 
+def put_ticks_and_count(*payloads):
+    """A minute's tick on every shard, and what ingest is given of each: these payloads on all of them."""
+    assert app.tick(SCHEDULED, Context()) == {"shards": 3, "failed": 0}
+    now_ms = int(time.time() * 1000)
+    for number, shard in enumerate(boto3.client("kinesis").list_shards(StreamName=STREAM)["Shards"]):
+        batch = lambda_event(payloads[number : number + 1], shard=shard["ShardId"], arrived_at_ms=now_ms)
+        assert app.ingest(batch, Context()) == {"batchItemFailures": []}
+
+
+def test_a_tick_raises_the_alerts_of_windows_that_are_over_by_the_threshold_set_in_ssm(stage, output):
+    ssm = boto3.client("ssm")
+    for alert, threshold in (("much_revenue", "24.99"), ("orders_collapsed", SECRET), ("nobody", "1")):
+        ssm.put_parameter(Name=f"/highwater/test/alerts/{alert}/threshold", Value=threshold, Type="String")
+    over = format_instant(int(time.time() * 1000) - 5 * MINUTE_MS)
+    put_ticks_and_count(*(json_line(order(number, time=over)) for number in range(3)))
+    for _ in range(2):
+        assert app.tick(SCHEDULED, Context()) == {"shards": 3, "failed": 0}
+    items = boto3.client("dynamodb").scan(TableName="highwater-test-aggregates")["Items"]
+    (alert,) = [item for item in items if item["pk"]["S"].startswith("alert#")]
+    assert (alert["pk"]["S"], alert["value"]["S"], alert["threshold"]["S"]) == ("alert#much_revenue", "37.5", "24.99")
+    assert alert["group"]["M"] == {"currency": {"S": "USD"}}
+
+    lines = output()
+    assert SECRET not in str(lines)
+    assert [line["AlertsRaised"] for line in lines if "AlertsRaised" in line] == [[1.0]]
+    assert {line["alert"] for line in lines if "ThresholdsRefused" in line} == {"orders_collapsed"}
+    told = [
+        (set(line["ThresholdsUnread"]), set(line["ThresholdsUnknown"])) for line in lines if "ThresholdsUnread" in line
+    ]
+    assert told == [({0}, {1})]
+
+
 def test_dead_letters_go_back_on_the_stream_and_a_message_that_fails_is_named_without_any_payload(stage, output):
     s3, key = boto3.client("s3"), f"dead-letters/{STREAM}/2026-11-24/{SHARD}/7.jsonl.gz"
     s3.put_object(Bucket="highwater-test-dead-letters", Key=key, Body=letters_object(letter(SECRET.encode())))
@@ -313,8 +347,9 @@ def test_results_that_cannot_be_published_are_checkpointed(results, output):
     assert (log["level"], log["errors"]) == ("ERROR", {"NotFound": 2})
 
 
-def test_what_only_effects_need_is_not_imported_at_a_cold_start():
-    asked = "import app, sys; print('aws_lambda_powertools.utilities.idempotency' in sys.modules)"
+@pytest.mark.parametrize("utility", ["idempotency", "parameters"])
+def test_what_only_effects_or_alerts_need_is_not_imported_at_a_cold_start(utility):
+    asked = f"import app, sys; print('aws_lambda_powertools.utilities.{utility}' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", asked], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
@@ -323,6 +358,11 @@ def test_what_only_effects_need_is_not_imported_at_a_cold_start():
     ("right", "wrong", "error"),
     [
         ('Sum("amount")', 'Sum("ammount")', "metric 'orders': its event has no field 'ammount' to measure"),
+        (
+            'measure="count", rule=',
+            'measure="cuont", rule=',
+            "alert 'orders_collapsed': its metric has no measure 'cuont'",
+        ),
         (
             "@handles(OrderPlaced,",
             "@handles(Struct,",

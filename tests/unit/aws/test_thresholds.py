@@ -25,7 +25,9 @@ class Clock:
 @pytest.fixture
 def ssm():
     with mock_aws():
-        yield boto3.client("ssm", region_name="us-east-1")
+        client = boto3.client("ssm", region_name="us-east-1")
+        client.get_parameters_by_path(Path="/")  # moto's first answer takes it seconds on a busy machine
+        yield client
 
 
 @pytest.fixture

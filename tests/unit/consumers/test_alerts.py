@@ -73,7 +73,6 @@ class Shop:
         """As another container does."""
         return Alerts(
             self.alerts,
-            CATALOG,
             shares=self.aggregates,
             first_window=self.aggregates.first_window,
             store=self.store,
