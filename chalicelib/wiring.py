@@ -173,6 +173,7 @@ def _fan_out() -> FanOut:
         publish=_publisher("fan_out"),
         clock_ms=_now_ms,
         watch=alert_watch(),
+        watched={alert.metric for alert in ALERTS},
         alerts=alerts_table(),
     )
 

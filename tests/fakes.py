@@ -77,6 +77,12 @@ class MemoryAggregates:
             return Failed(error)
         return Committed(1.0)
 
+    def read_rollups(self, keys, timeout_ms):
+        if not timeout_ms:
+            raise TransientError("out of time")
+        with self.lock:
+            return {key: self.rollups[key] for key in keys if key in self.rollups}
+
     def put_rollups(self, puts, timeout_ms):
         return [self._put_rollup(put) if timeout_ms else Failed("out of time") for put in puts]
 

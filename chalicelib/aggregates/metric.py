@@ -40,6 +40,8 @@ class Metric(Struct, frozen=True, dict=True, kw_only=True):
     Why buckets and spread: one DynamoDB partition key takes some 1 000 write units a second. Groups are dealt to
             `buckets` by their values, so one group is read from one bucket; `spread` deals writers (shards) to
             further keys, for streams of hundreds of shards.
+    Why published: each change of a window is told whole to those who subscribed to results. Of a metric with thousands
+            of groups that is megabytes a second, and better asked for than sent.
     Why group_limit: an item holds 400 KB. Groups beyond the limit of one partial share one overflow group, whose
             dimensions are null in answers: totals stay exact.
     """
@@ -55,6 +57,7 @@ class Metric(Struct, frozen=True, dict=True, kw_only=True):
     buckets: int = 1
     spread: int = 1
     group_limit: int = 1_000
+    published: bool = True
 
     @cached_property
     def window_ms(self) -> int:

@@ -6,7 +6,7 @@ progress     sequence_number, checkpoint, arrived_at_ms
 settled      from_ms, until_ms, complete_until_ms
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial as bind
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -34,12 +34,14 @@ from chalicelib.consumers.ports import (
     RollupOutcome,
     RollupPut,
 )
-from chalicelib.errors import DefinitionChangedError
+from chalicelib.errors import DefinitionChangedError, TransientError
 from chalicelib.reading.ports import ReadCost, ReadPlan, Settled, ShardProgress, StoredShare, Take
 from chalicelib.records.batch import Record
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+ITEMS_A_REQUEST = 100  # BatchGetItem's own limit
 
 NOTHING_STANDS = "attribute_not_exists(pk)"  # lets through: the first put of a partial
 BUILT_ON_THIS_CHECKPOINT = "checkpoint = :base"  # lets through: nobody has put since the base was read
@@ -68,6 +70,30 @@ class AggregatesTable:
         if isinstance(standing, Committed):
             return standing
         return Conflict(self._partial_of(metric, standing) if standing else None)
+
+    def read_rollups(self, keys: Collection[WindowKey], timeout_ms: int) -> dict[WindowKey, Rollup]:
+        """Read these rollups, consistently; one that is not stored is not among them.
+
+        Raises: TransientError when not all could be read in time; DefinitionChangedError.
+        """
+        ordered = list(keys)
+        starts = range(0, len(ordered), ITEMS_A_REQUEST)
+        calls = call_all(self._read_rollups, [ordered[at : at + ITEMS_A_REQUEST] for at in starts], timeout_ms)
+        with transient_errors():
+            return {key: rollup for call in calls for key, rollup in result_in_time(call).items()}
+
+    def _read_rollups(self, keys: Sequence[WindowKey]) -> dict[WindowKey, Rollup]:
+        request: Any = {"Keys": [self._rollup_key(key) for key in keys], "ConsistentRead": True}
+        answer = self._client.batch_get_item(RequestItems={self._name: request})
+        if answer.get("UnprocessedKeys"):
+            raise TransientError("UnprocessedKeys")
+        items = {(item["pk"]["S"], item["sk"]["S"]): item for item in answer["Responses"][self._name]}
+        found = {}
+        for key, text in zip(keys, request["Keys"], strict=True):
+            if item := items.get((text["pk"]["S"], text["sk"]["S"])):
+                _check_definition(self._catalog.metrics[key.metric], item)
+                found[key] = Rollup(int(item["revision"]["N"]), item["groups"]["B"] if "groups" in item else None)
+        return found
 
     def put_rollups(self, puts: Sequence[RollupPut], timeout_ms: int) -> list[RollupOutcome]:
         """Carry out the puts at once; one that has not answered in time has failed."""
@@ -140,9 +166,9 @@ class AggregatesTable:
         return ReadCost(items_read, read_units)
 
     def _share_of(self, plan: ReadPlan, partition: int, item: Mapping[str, Any]) -> StoredShare:
-        is_rollup = plan.metric.is_rollup(plan.step_ms)
+        metric, is_rollup = plan.metric, plan.metric.is_rollup(plan.step_ms)
         revision = int(item["revision" if is_rollup else "version"]["N"])
-        groups = self._rollup_groups_of(plan.metric, item) if is_rollup else self._groups_of(plan.metric, item)
+        groups = self._rollup_groups_of(metric, item) if is_rollup else self._groups_of(metric, item)
         return StoredShare(partition, window_start_of(item["sk"]["S"]), revision, groups)
 
     def first_window(self, metric: Metric, timeout_ms: int) -> int | None:
@@ -275,11 +301,17 @@ class AggregatesTable:
             "expires_at": self._expires_at(metric, key.window_start_ms + metric.window_ms),
         }
 
-    def _rollup_item(self, key: WindowKey, rollup: Rollup) -> dict[str, Any]:
+    def _rollup_key(self, key: WindowKey) -> dict[str, Any]:
         metric = self._catalog.metrics[key.metric]
         return {
             "pk": {"S": share_partition_key(metric, key.step_ms, key.bucket)},
             "sk": {"S": share_sort_key(key.window_start_ms)},
+        }
+
+    def _rollup_item(self, key: WindowKey, rollup: Rollup) -> dict[str, Any]:
+        metric = self._catalog.metrics[key.metric]
+        return {
+            **self._rollup_key(key),
             "revision": {"N": str(rollup.revision)},
             "definition": {"S": metric.fingerprint},
             **({} if rollup.packed is None else {"groups": {"B": rollup.packed}}),

@@ -55,7 +55,8 @@ class FanOut:
     """The consumer that publishes results. Stateless once made.
 
     Shapes: stream names the events stream, whose completeness says what is final. watch and alerts, where there are
-            any, are shown the windows, and read what is to be published of alerts.
+            any, are shown the windows, and read what is to be published of alerts; watched names the metrics that watch
+            looks at, published or not.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class FanOut:
         publish: Publish,
         clock_ms: Callable[[], int],
         watch: WindowWatch | None = None,
+        watched: Collection[str] = (),
         alerts: AlertReader | None = None,
     ) -> None:
         self._catalog = catalog
@@ -81,6 +83,7 @@ class FanOut:
         self._publish = publish
         self._clock_ms = clock_ms
         self._watch = watch
+        self._watched = watched
         self._alerts = alerts
 
     def __call__(self, changes: Sequence[StoredChange], remaining_ms: Callable[[], int]) -> FanOutReport:
@@ -104,13 +107,15 @@ class FanOut:
         return report
 
     def _subject_of(self, change: StoredChange) -> Subject | None:
-        """What a change is a change of; None of nothing that results are about, and of what is declared no more."""
+        """What a change is a change of; None of nothing that anybody is told of, and of what is declared no more."""
         key = change.key
         if not isinstance(key, WindowKey):
             return key
         metric = self._catalog.metrics.get(key.metric)
-        is_declared = metric is not None and key.step_ms in metric.steps_ms
-        return MetricWindow(key.metric, key.step_ms, key.window_start_ms) if is_declared else None
+        if metric is None or key.step_ms not in metric.steps_ms:
+            return None
+        is_of_interest = metric.published or metric.name in self._watched
+        return MetricWindow(key.metric, key.step_ms, key.window_start_ms) if is_of_interest else None
 
     def _fan_out_all(
         self, numbers: Mapping[Subject, str], time_left_ms: Callable[[], int], report: FanOutReport
@@ -150,7 +155,9 @@ class FanOut:
         merged = read_windows(self._shares, self._catalog.metrics, windows, is_final, time_left_ms)
         alerts = self._alerts.read_alerts(keys, time_left_ms()) if self._alerts and keys else {}
         failed: set[Subject] = set(self._watch(merged, time_left_ms())) if self._watch and merged else set()
-        messages: dict[Subject, Sequence[Message]] = {each.window: write_window(each) for each in merged}
+        messages: dict[Subject, Sequence[Message]] = {
+            each.window: write_window(each) for each in merged if each.metric.published
+        }
         messages |= {key: [message] for key, message in alerts.items()}
         sendings = [Sending(numbers[subject], of_subject) for subject, of_subject in messages.items()]
         report.windows += len(merged)

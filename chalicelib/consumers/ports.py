@@ -193,6 +193,12 @@ class PartialStore(Protocol):
 class RollupStore(Protocol):
     """Keeps rollups, with compare-and-set on their revisions."""
 
+    def read_rollups(self, keys: Collection[WindowKey], timeout_ms: int) -> Mapping[WindowKey, Rollup]:
+        """Read these rollups, consistently; one that is not stored is not among them.
+
+        Raises: TransientError when not all could be read in time; DefinitionChangedError.
+        """
+
     def put_rollups(self, puts: Sequence[RollupPut], timeout_ms: int) -> Sequence[RollupOutcome]:
         """Carry out the puts, at once; one outcome each, in the order of the puts."""
 

@@ -12,10 +12,11 @@ from itertools import islice
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from chalicelib.aggregates.metric import Catalog, GroupKey, Metric
 from chalicelib.aggregates.partial import States, merge_into
-from chalicelib.aggregates.rollup import Rollup, WindowKey, pack_groups, step_below, window_above
+from chalicelib.aggregates.rollup import Rollup, WindowKey, pack_groups, step_below, unpack_groups, window_above
 from chalicelib.aggregates.windows import window_ends
 from chalicelib.consumers.ports import Committed, Failed, Overtaken, RollupPut, RollupStore, StoredChange
 from chalicelib.consumers.response import deliver_again
@@ -127,9 +128,9 @@ class RollUp:
         self, keys: Collection[WindowKey], remaining_ms: Callable[[], int], report: RollupReport
     ) -> tuple[set[WindowKey], set[WindowKey]]:
         """Recompute these windows together. Returns: those whose put was refused, and those whose put failed."""
-        standing = self._read_standing(keys, _time_left(remaining_ms))
+        standing = self._rollups.read_rollups(keys, _time_left(remaining_ms))  # first, for what is put must be newer
         merged = self._merge_below(keys, _time_left(remaining_ms))
-        puts = [put for key in keys if (put := _plan_put(key, standing.get(key), merged.get(key, {})))]
+        puts = [put for key in keys if (put := self._plan_put(key, standing.get(key), merged.get(key, {})))]
         overtaken, broken = set(), set()
         for put, outcome in zip(puts, self._rollups.put_rollups(puts, _time_left(remaining_ms)), strict=True):
             match outcome:
@@ -145,15 +146,6 @@ class RollUp:
                     report.errors[error] += 1
         return overtaken, broken
 
-    def _read_standing(self, keys: Collection[WindowKey], timeout_ms: int) -> Mapping[WindowKey, StoredShare]:
-        standing: dict[WindowKey, StoredShare] = {}
-
-        def take(plan: ReadPlan, share: StoredShare) -> None:
-            standing[window_of(plan, share)] = share
-
-        self._shares.read_shares(self._plans(keys, lambda _, step_ms: step_ms), take, timeout_ms)
-        return standing
-
     def _merge_below(self, keys: Collection[WindowKey], timeout_ms: int) -> Mapping[WindowKey, Merged]:
         """What the smaller windows in each of these hold together."""
         merged: dict[WindowKey, Merged] = {}
@@ -166,30 +158,34 @@ class RollUp:
             elif key:
                 merged[key] = None
 
-        self._shares.read_shares(self._plans(keys, step_below), take, timeout_ms)
+        self._shares.read_shares(self._plans_below(keys), take, timeout_ms)
         return merged
 
-    def _plans(self, keys: Collection[WindowKey], step_of: Callable[[Metric, int], int]) -> list[ReadPlan]:
-        """One plan for all buckets of a window, in windows of the size that `step_of` tells."""
+    def _plans_below(self, keys: Collection[WindowKey]) -> list[ReadPlan]:
+        """What these windows are made of; of windows that lie next to each other one plan, for it is one query."""
         buckets: dict[WindowKey, list[int]] = defaultdict(list)
-        for key in keys:
+        for key in sorted(keys):
             buckets[key._replace(bucket=0)].append(key.bucket)
-        return [
-            plan_span(metric, Span(step_of(metric, key.step_ms), key.window_start_ms, key.window_end_ms), of_window)
-            for key, of_window in buckets.items()
-            for metric in [self._catalog.metrics[key.metric]]
-        ]
+        plans: list[ReadPlan] = []
+        for key, of_window in buckets.items():
+            metric = self._catalog.metrics[key.metric]
+            span = Span(step_below(metric, key.step_ms), key.window_start_ms, key.window_end_ms)
+            plan = plan_span(metric, span, of_window)
+            if plans and replace(plans[-1], start_ms=plans[-1].end_ms, end_ms=plan.end_ms) == plan:
+                plan = replace(plan, start_ms=plans.pop().start_ms)
+            plans.append(plan)
+        return plans
 
-
-def _plan_put(key: WindowKey, standing: StoredShare | None, merged: Merged) -> RollupPut | None:
-    """The put that brings a window up to date; None when it is, or when nothing is stored below."""
-    if merged == {}:  # never counted, or expired: what stands is all that is left of it
-        return None
-    if standing and merged is not None and standing.groups == merged:
-        return None
-    revision = standing.revision if standing else None
-    packed = None if merged is None else pack_groups(merged)
-    return RollupPut(key, revision, Rollup((revision or 0) + 1, packed))
+    def _plan_put(self, key: WindowKey, standing: Rollup | None, merged: Merged) -> RollupPut | None:
+        """The put that brings a window up to date; None when it is, or when nothing is stored below."""
+        if merged == {}:  # never counted, or expired: what stands is all that is left of it
+            return None
+        metric = self._catalog.metrics[key.metric]
+        if standing and standing.packed is not None and unpack_groups(metric, standing.packed) == merged:
+            return None
+        revision = standing.revision if standing else None
+        packed = None if merged is None else pack_groups(merged)
+        return RollupPut(key, revision, Rollup((revision or 0) + 1, packed))
 
 
 def _time_left(remaining_ms: Callable[[], int]) -> int:

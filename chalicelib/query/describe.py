@@ -21,6 +21,7 @@ def describe_metric(metric: Metric, lateness_ms: int) -> dict[str, Any]:
         "rollups": [format_duration(step_ms) for step_ms in metric.steps_ms[1:]],
         "lateness": format_duration(lateness_ms),
         "retention": format_duration(metric.retention_ms),
+        "published": metric.published,
         "buckets": metric.buckets,
         "group_limit": metric.group_limit,
     }

@@ -161,6 +161,18 @@ def test_a_rollup_too_large_is_there_and_holds_nothing(partials):
     assert read(partials, hour()) == [(HOUR.step_ms, StoredShare(3, NOON_MS, 1, None))]
 
 
+def test_rollups_are_read_by_their_keys_more_than_a_request_takes_too(partials):
+    keys = [HOUR._replace(window_start_ms=NOON_MS + hour * HOUR.step_ms) for hour in range(130)]
+    rollups = {key: Rollup(number, pack_groups({("ada",): (number, 5)})) for number, key in enumerate(keys, 1)}
+    rollups[keys[7]] = Rollup(3, None)
+    partials.put_rollups([RollupPut(key, None, rollup) for key, rollup in rollups.items()], PLENTY_MS)
+    elsewhere = [HOUR._replace(bucket=2), HOUR._replace(step_ms=24 * HOUR.step_ms)]
+    assert partials.read_rollups([*keys, *elsewhere], PLENTY_MS) == rollups
+    assert partials.read_rollups(elsewhere, PLENTY_MS) == {}
+    with pytest.raises(TransientError):
+        partials.read_rollups(keys, 0)
+
+
 def test_out_of_time_no_rollup_is_claimed(partials):
     assert partials.put_rollups([RollupPut(HOUR, None, Rollup(1, None))], 0) == [Failed("out of time")]
 
@@ -182,7 +194,7 @@ def test_windows_of_each_size_are_read_from_their_start_up_to_their_end(partials
 
 def test_the_oldest_window_is_found_among_all_partitions(partials):
     assert partials.first_window(CUSTOMERS, PLENTY_MS) is None
-    put(partials, (KEY, None, FIRST), (KEY._replace(partition=9, window_start_ms=NOON_MS - 60_000), None, FIRST))
+    put(partials, (KEY, None, FIRST), (KEY._replace(partition=1, window_start_ms=NOON_MS - 60_000), None, FIRST))
     assert partials.first_window(CUSTOMERS, PLENTY_MS) == NOON_MS - 60_000
 
 

@@ -296,30 +296,30 @@ def stored_changes():
 
 
 def test_what_is_counted_is_rolled_up_and_published_and_nothing_of_it_is_logged(results, output):
-    batch = lambda_event([json_line(order(number, user_id=SECRET, amount=number)) for number in (1, 2)])
+    batch = lambda_event([json_line(order(number, order_type=SECRET, amount=number)) for number in (1, 2)])
     assert app.ingest(batch, Context()) == {"batchItemFailures": []}
     assert app.rollup(stored_changes(), Context()) == {"batchItemFailures": []}
     assert app.fan_out(stored_changes(), Context()) == {"batchItemFailures": []}
     told = {(message["metric"], message["window_start"][11:16]): message for message in results()}
-    assert sorted(told) == [(metric, start) for metric in ("customers", "orders") for start in ("11:00", "11:59")]
-    assert told["customers", "11:59"]["rows"] == [{"user_id": SECRET, "orders": 2, "spend": 3}]
-    assert told["customers", "11:00"]["rows"] == told["customers", "11:59"]["rows"]
+    assert sorted(told) == [("orders", "11:00"), ("orders", "11:59")]
+    (row,) = told["orders", "11:59"]["rows"]
+    assert (row["order_type"], row["count"], row["revenue"]) == (SECRET, 2, 3)
+    assert told["orders", "11:00"]["rows"] == told["orders", "11:59"]["rows"]
 
     lines = output()
     assert SECRET not in str(lines)
     (rolled_up,) = [line for line in lines if line.get("message") == "changes rolled up"]
     assert rolled_up["rollups"] == 2
     (fanned_out,) = [line for line in lines if line.get("message") == "changes fanned out"]
-    assert (fanned_out["windows"], fanned_out["published"], fanned_out["refused"]) == (4, 4, 0)
+    assert (fanned_out["windows"], fanned_out["published"], fanned_out["refused"]) == (2, 2, 0)
     (numbers,) = [line for line in lines if "ResultsPublished" in line]
-    assert (numbers["ResultsPublished"], numbers["ResultsFailed"], numbers["FanOutBatchesFailed"]) == ([4], [0], [0])
+    assert (numbers["ResultsPublished"], numbers["ResultsFailed"], numbers["FanOutBatchesFailed"]) == ([2], [0], [0])
 
 
 def test_a_result_that_sns_refuses_is_listed_as_a_dead_letter_and_the_batch_is_done(results, output, capsys):
-    customers = wiring.CATALOG.metrics["customers"]
-    group = ("x" * MESSAGE_BYTES_MAX,)
-    key = PartialKey("customers", customers.bucket_of(group), NOON_MS, "writer")
-    partial = Partial("1", 1, {group: (1, Decimal(1))})
+    group = ("EUR", "x" * MESSAGE_BYTES_MAX)
+    key = PartialKey("orders", 0, NOON_MS, "writer")
+    partial = Partial("1", 1, {group: (1, Decimal(1), Decimal(1), Decimal(1))})
     wiring.aggregates_table().put_partials([PartialPut(key, None, partial)], 30_000)
     assert app.fan_out(stored_changes(), Context()) == {"batchItemFailures": []}
     assert results() == []
@@ -340,11 +340,11 @@ def test_results_that_cannot_be_published_are_checkpointed(results, output):
     checkpoint = next(
         change["dynamodb"]["SequenceNumber"]
         for change in changes["Records"]
-        if not change["dynamodb"]["Keys"]["pk"]["S"].startswith("progress")
+        if change["dynamodb"]["Keys"]["pk"]["S"].startswith("orders")
     )
     assert app.fan_out(changes, Context()) == {"batchItemFailures": [{"itemIdentifier": checkpoint}]}
     (log,) = [line for line in output() if line.get("message") == "changes fanned out in part"]
-    assert (log["level"], log["errors"]) == ("ERROR", {"NotFound": 2})
+    assert (log["level"], log["errors"]) == ("ERROR", {"NotFound": 1})
 
 
 @pytest.mark.parametrize("utility", ["idempotency", "parameters"])

@@ -214,6 +214,22 @@ def test_seeing_to_a_span_brings_its_hours_and_then_its_day_up_to_date(roll_up, 
     assert table.groups_of(DAY) == {EUR: states(1, 1)}
 
 
+def test_windows_that_lie_next_to_each_other_are_read_together(table):
+    plans = []
+
+    class Noted(Table):
+        def read_shares(self, planned, take, timeout_ms):
+            plans.extend(planned)
+            return super().read_shares(planned, take, timeout_ms)
+
+    noted = Noted()
+    for minute in (0, 60, 120, 300):
+        noted.store(minute, {EUR: states(1, 1)})
+    run(RollUp(CATALOG, DAY_MS, noted, noted), noted.take_changes())
+    spans = [((plan.start_ms - NOON_MS) // HOUR_MS, (plan.end_ms - NOON_MS) // HOUR_MS) for plan in plans]
+    assert spans == [(0, 3), (5, 6)]
+
+
 def test_only_what_ends_in_the_span_is_seen_to(roll_up, table):
     table.store(0, {EUR: states(1, 1)})
     assert roll_up.see_to(ORDERS, NOON_MS + HOUR_MS, NOON_MS + 2 * HOUR_MS, lambda: 60_000)

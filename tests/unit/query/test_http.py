@@ -175,6 +175,7 @@ def test_metrics_are_listed_with_all_that_can_be_asked_of_them():
         "lateness": "1d",
         "rollups": ["1h", "1d"],
         "retention": "400d",
+        "published": True,
         "buckets": 4,
         "group_limit": 1000,
     }
