@@ -338,7 +338,6 @@ def run(purchases: Sequence[Purchase], console: Console, *, faults_needed: bool 
         started = time.monotonic()
         with Progress(*columns, console=console) as progress:
             receipt = send(to_send, stage, progress)
-            downstream.change_rows()
             killed = wait_until_committed(
                 api,
                 receipt,
@@ -348,6 +347,7 @@ def run(purchases: Sequence[Purchase], console: Console, *, faults_needed: bool 
                 kill_worker=lambda: stage.kill_worker(CONSUMER, KILL_PATIENCE_SECONDS),
             )
         seconds = time.monotonic() - started
+        downstream.change_rows()
         reader = DeadLettersReader(aws.client("s3", stage.endpoint_url), f"highwater-{stage.stage}-dead-letters")
         got = counted(api, Counter(letter.reason for letter in reader.read_all()), months)
         show(console, got)

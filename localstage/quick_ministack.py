@@ -7,40 +7,57 @@ conditions that Highwater asks are parsed once; whatever else is evaluated, Mini
 
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from ministack.services import dynamodb
 
 Item = Mapping[str, Mapping[str, str]]
-KeyRange = tuple[str, str, str | None, str | None, str | None]  # names of attributes and of values
 
 KEY_RANGE = re.compile(r"(\w+) = (:\w+)(?: AND (\w+) BETWEEN (:\w+) AND (:\w+))?")
 
 
+class KeyRange(NamedTuple):
+    """A Query's key condition, of keys that are texts: an equal partition key, and from low to high the sort key's."""
+
+    partition_key: str
+    partition: Mapping[str, str]
+    sort_key: str | None
+    low: str
+    high: str
+
+    def holds(self, item: Item) -> bool:
+        """Whether an item satisfies it. Texts order by code point here as their UTF-8 does there."""
+        if item[self.partition_key] != self.partition:
+            return False
+        return self.sort_key is None or self.low <= item[self.sort_key]["S"] <= self.high
+
+
 def quick(evaluate: Callable[..., bool]) -> Callable[..., bool]:
-    """Make MiniStack's evaluation of conditions quick where it is a Query's, of keys that are texts."""
+    """Make MiniStack's evaluation of conditions quick where it is a Query's."""
+    latest_values: Item = {}
+    latest: KeyRange | None = None
 
     def evaluate_quickly(
         expression: str, item: Item, values: Item, names: Mapping[str, str], slot: str = "ConditionExpression"
     ) -> bool:
-        keys = key_range(expression) if slot == "KeyConditionExpression" else None
-        if keys is None or not all("S" in value for value in values.values()):
+        nonlocal latest_values, latest
+        if slot != "KeyConditionExpression":
             return evaluate(expression, item, values, names, slot=slot)
-        partition_key, partition, sort_key, low, high = keys
-        if item[partition_key] != values[partition]:
-            return False
-        # Texts order by code point here as their UTF-8 does there.
-        return sort_key is None or values[low]["S"] <= item[sort_key]["S"] <= values[high]["S"]  # type: ignore[index]
+        if values is not latest_values:  # one request's values are one object, and no other's while it is kept here
+            latest_values, latest = values, key_range(expression, values)
+        return evaluate(expression, item, values, names, slot=slot) if latest is None else latest.holds(item)
 
     return evaluate_quickly
 
 
-@lru_cache
-def key_range(expression: str) -> KeyRange | None:
+def key_range(expression: str, values: Item) -> KeyRange | None:
     """Read `pk = :pk` or `pk = :pk AND sk BETWEEN :low AND :high`; None of any other condition."""
     match = KEY_RANGE.fullmatch(expression)
-    return None if match is None else match.groups()  # type: ignore[return-value]
+    if match is None or not all("S" in value for value in values.values()):
+        return None
+    partition_key, partition, sort_key, low, high = match.groups()
+    bounds = (values[low]["S"], values[high]["S"]) if sort_key else ("", "")
+    return KeyRange(partition_key, values[partition], sort_key, *bounds)
 
 
 if __name__ == "__main__":
