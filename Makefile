@@ -30,7 +30,7 @@ $(KINESIS_LOCAL)/node_modules/.ready: $(KINESIS_LOCAL)/package.json $(KINESIS_LO
 	npm ci --ignore-scripts --no-audit --no-fund --prefix $(KINESIS_LOCAL)
 	@touch $@
 
-demo: $(READY) ## Count 69 659 real orders on a local stage, and check every total against the file
+demo: $(READY) ## Count 69 659 real orders on a local stage, and check every total, result and alert against the file
 	$(BIN)/python -m loadtest.demo
 
 test: $(READY) $(NODE_READY) ## Run the tests
@@ -58,10 +58,12 @@ imports: $(READY) ## Check that imports run one way
 simulate: $(READY) ## Run the real ingest through seeded faults: make simulate RUNS=10000
 	$(BIN)/python -m tests.simulation.simulate --runs $(or $(RUNS),2000)
 
-bench: $(READY) ## Measure: CPU of ingest, write units, items a query reads
+bench: $(READY) ## Measure: CPU of ingest, write units, items a query reads, what rollups write, time to a subscriber
 	$(BIN)/python -m benchmarks.ingest_cpu
 	$(BIN)/python -m benchmarks.write_units
 	$(BIN)/python -m benchmarks.query_items
+	$(BIN)/python -m benchmarks.rollup_units
+	$(BIN)/python -m benchmarks.fan_out_latency
 
 package: $(READY) ## Make a CloudFormation package of the stage: make package STAGE=dev
 	@grep -q '"$(STAGE)": {' .chalice/config.json || { echo "there is no stage $(STAGE) in .chalice/config.json"; exit 2; }

@@ -24,7 +24,7 @@ from ops.subscription import subscription
 ALERT = "much_revenue"
 ALERT_DAYS = 5  # the threshold is set so high that so many days are above it
 ROWS = 400  # of the orders table
-WAIT_SECONDS_MAX = 120
+WAIT_SECONDS_MAX = 300
 POLL_SECONDS = 0.5
 SHOWN = 5  # lines of a table
 
@@ -91,7 +91,7 @@ class Downstream:
         return Following(self.days.orders_by_day(), alerts, present)
 
     def wait(self, ask_by_status: Callable[[], Mapping[str, Total]]) -> list[str]:
-        """Wait until all has come. Returns: what still differs after two minutes, which should be nothing."""
+        """Wait until all has come. Returns: what still differs after five minutes, which should be nothing."""
         expected = self.expected()
         deadline = time.monotonic() + WAIT_SECONDS_MAX
         while (different := differences(expected, self.came(ask_by_status()))) and time.monotonic() < deadline:
