@@ -376,7 +376,8 @@ def run(purchases: Sequence[Purchase], console: Console, *, faults_needed: bool 
             soft_wrap=True,
         )
     if not different:
-        console.print("[green]Equal:[/] results and the file by day, alerts and the days above, statuses and a scan")
+        equal = "results and the file by day, alerts and the days above, order_status and a scan of the table"
+        console.print(f"[green]Equal:[/] {equal}", soft_wrap=True)
     verdict = "[bold red]NOT EXACT[/]" if different else "[bold green]EXACT[/]"
     console.print(
         f"{verdict}  expected {wanted.total.orders:,} orders, revenue {wanted.total.revenue}, "

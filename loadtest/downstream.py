@@ -101,15 +101,15 @@ class Downstream:
     def show(self, console: Console, by_status: Mapping[str, Total]) -> None:
         """Print what came."""
         came = self.came(by_status)
-        results = Table("day", "revision", "orders", "revenue", title="Results received, through SNS and SQS: the last")
+        results = Table("day", "revision", "orders", "revenue", title="Results received: the last days")
         for (_, start, _), parts in sorted(self.days.windows.items())[-SHOWN:]:
             day = start[: len("1997-01-31")]
             total = came.by_day[day]
             results.add_row(day, f"{parts[1]['revision']}", f"{total.orders:,}", f"{total.revenue}")
-        alerts = Table("window", "revenue", title=f"Alerts received: {ALERT}, above {self.threshold} (set in SSM)")
+        alerts = Table("window", "revenue", title=f"Alerts received: {ALERT}")
         for alert in sorted(self.alerts.alerts.values(), key=lambda alert: str(alert["window_start"]))[:SHOWN]:
             alerts.add_row(alert["window_start"], f"{alert['rows'][0]['revenue']}")
-        statuses = Table("status", "orders", "amount", title="order_status, of captured changes")
+        statuses = Table("status", "orders", "amount", title="order_status, as captured")
         for status, total in came.by_status.items():
             statuses.add_row(status, f"{total.orders:,}", f"{total.revenue}")
         for table in (results, alerts, statuses):
@@ -117,6 +117,7 @@ class Downstream:
                 column.justify = "right"
             console.print(table)
         console.print(
+            f"{ALERT} is raised above {self.threshold}, which was set in SSM. Through SNS and SQS came "
             f"{self.days.messages['window']:,} results of {len(came.by_day):,} days, {self.days.repeats:,} of them "
             f"known already; {self.alerts.messages['alert']:,} messages of {len(self.alerts.alerts):,} alerts; "
             f"{self.changes:,} changes of the orders table captured",
