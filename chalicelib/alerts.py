@@ -171,9 +171,11 @@ def _check(alert: Alert, catalog: Catalog) -> None:
     metric = catalog.metrics[alert.metric]
     require(alert.measure in metric.measures, f"its metric has no measure {alert.measure!r}")
     require(metric.measures[alert.measure].type_name in NUMBERS, f"the measure {alert.measure!r} is no number")
+    require(isinstance(alert.by, tuple), f"its dimensions {alert.by!r} are no tuple")
     for dimension in alert.by:
         require(dimension in metric.by, f"its metric has no dimension {dimension!r}")
     require(len(set(alert.by)) == len(alert.by), "it groups by a dimension twice")
+    require(alert.step is None or isinstance(alert.step, str), f"its step {alert.step!r} is no text")
     try:
         is_size = alert.step_ms(metric) in metric.steps_ms
     except ValueError as error:

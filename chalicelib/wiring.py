@@ -39,7 +39,7 @@ from chalicelib.consumers.settle import Duty, Settle, SettleAll
 from chalicelib.consumers.tick import TICK_TYPE, Tick, TickData
 from chalicelib.effects import check_handlers
 from chalicelib.query.endpoints import Query
-from chalicelib.query.http import HttpAnswer, settle
+from chalicelib.query.http import HttpAnswer, respond
 from chalicelib.records.decode import Decoder, EventType
 from chalicelib.settings import Settings, read_settings
 
@@ -210,7 +210,7 @@ def alert_watch() -> Alerts:
 @cache
 def _settle_all() -> SettleAll:
     table, metrics = aggregates_table(), CATALOG.metrics.values()
-    final_results = FinalResults(roll_up(), table, _publisher("final_results"), telemetry.publish_results)
+    final_results = FinalResults(roll_up(), table, table, _publisher("final_results"), telemetry.publish_results)
     duties: list[Duty] = [alert_watch(), roll_up(), final_results]  # the most urgent first
     settles = {duty.purpose: Settle(metrics, duty, table) for duty in duties}
     return SettleAll(settings().events_stream, events_stream(), table, settles)
@@ -294,9 +294,9 @@ def _now_ms() -> int:
 def answer(ask: Callable[[Query], HttpAnswer]) -> Response:
     """Ask, and hand the answer to Chalice; an error of the asker's or of the moment is a problem+json answer."""
     started = perf_counter()
-    settled = settle(lambda: ask(_query()))
-    telemetry.publish_answer(settled.status, elapsed_ms=(perf_counter() - started) * 1000)
-    return Response(settled.body, dict(settled.headers), settled.status)
+    answered = respond(lambda: ask(_query()))
+    telemetry.publish_answer(answered.status, elapsed_ms=(perf_counter() - started) * 1000)
+    return Response(answered.body, dict(answered.headers), answered.status)
 
 
 def windows(metric: str, request: Request, context: Any) -> Response:

@@ -21,6 +21,7 @@ from chalicelib.errors import DefinitionError
 
 ITEM_BYTES_MAX = 400_000  # DynamoDB's limit is 400 KiB; the rest is for keys and the item's own attributes
 GROUP_KEY_BYTES_MAX = 150_000  # all groups' dimension values in one partial, encoded
+RESERVED = ("alert", "progress", "settled")  # what other keys of the aggregates table begin with
 ROLLUPS = ("1h", "1d")  # what a metric has that declares none
 GROUP_OVERHEAD_BYTES, VALUE_OVERHEAD_BYTES = 8, 5  # of MessagePack, around a group and around each of its values
 
@@ -214,6 +215,7 @@ def _check(metric: Metric, event_types: Mapping[str, type[Struct]]) -> None:
             raise DefinitionError(f"metric {metric.name!r}: {rule}")
 
     require(bool(re.fullmatch(r"[a-z][a-z0-9_]{0,62}", metric.name)), "a name is 1..63 of a-z, 0-9, _, a letter first")
+    require(metric.name not in RESERVED, "the name is one that the aggregates table has for other items")
     require(metric.event_type in event_types, f"no event type is named {metric.event_type!r}")
     require(bool(metric.measures), "it measures nothing")
     data_class = event_types[metric.event_type]

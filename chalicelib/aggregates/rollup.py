@@ -31,7 +31,11 @@ class WindowKey(NamedTuple):
 
 
 class Rollup(Struct, frozen=True):
-    """What is stored of a larger window. packed is None when its groups are more than an item can hold."""
+    """What is stored of a larger window. packed is None when its groups are more than an item can hold.
+
+    Shapes: revision is the sum of the revisions of what it was made of: each of these only grows, and the sum tells
+            whether anything has been added since.
+    """
 
     revision: int
     packed: bytes | None

@@ -83,13 +83,17 @@ class AggregatesTable:
             return {key: rollup for call in calls for key, rollup in result_in_time(call).items()}
 
     def _read_rollups(self, keys: Sequence[WindowKey]) -> dict[WindowKey, Rollup]:
-        request: Any = {"Keys": [self._rollup_key(key) for key in keys], "ConsistentRead": True}
-        answer = self._client.batch_get_item(RequestItems={self._name: request})
-        if answer.get("UnprocessedKeys"):
-            raise TransientError("UnprocessedKeys")
-        items = {(item["pk"]["S"], item["sk"]["S"]): item for item in answer["Responses"][self._name]}
+        texts = [self._rollup_key(key) for key in keys]
+        requests: Any = {self._name: {"Keys": texts, "ConsistentRead": True}}
+        items: dict[tuple[str, str], Mapping[str, Any]] = {}
+        while requests:  # an answer holds 16 MB at most, and the keys that are left
+            answer = self._client.batch_get_item(RequestItems=requests)
+            items |= {(item["pk"]["S"], item["sk"]["S"]): item for item in answer["Responses"].get(self._name, ())}
+            requests = answer.get("UnprocessedKeys")
+            if requests and not answer["Responses"].get(self._name):
+                raise TransientError("UnprocessedKeys")
         found = {}
-        for key, text in zip(keys, request["Keys"], strict=True):
+        for key, text in zip(keys, texts, strict=True):
             if item := items.get((text["pk"]["S"], text["sk"]["S"])):
                 _check_definition(self._catalog.metrics[key.metric], item)
                 found[key] = Rollup(int(item["revision"]["N"]), item["groups"]["B"] if "groups" in item else None)

@@ -16,7 +16,7 @@ from chalicelib.consumers.result_message import write_window
 from chalicelib.consumers.settle import Duty
 from chalicelib.errors import TransientError
 from chalicelib.reading.merged import MetricWindow, read_windows
-from chalicelib.reading.ports import ShareReader
+from chalicelib.reading.ports import ROLLUPS, SettledReader, ShareReader
 
 RESERVE_MS = 1_000  # kept back of the time to note how far the metric is
 
@@ -24,15 +24,22 @@ RESERVE_MS = 1_000  # kept back of the time to note how far the metric is
 class FinalResults:
     """The duty of publishing the last message of each window.
 
-    Shapes: tell is told what became of the messages, after each slice.
+    Shapes: roll_up is the duty that comes before, settled tells how far it is; tell is told what became of the
+            messages, after each slice.
     """
 
     purpose = "results"
 
     def __init__(
-        self, roll_up: Duty, shares: ShareReader, publish: Publish, tell: Callable[[PublishReport], None]
+        self,
+        roll_up: Duty,
+        settled: SettledReader,
+        shares: ShareReader,
+        publish: Publish,
+        tell: Callable[[PublishReport], None],
     ) -> None:
         self._roll_up = roll_up
+        self._settled = settled
         self._shares = shares
         self._publish = publish
         self._tell = tell
@@ -54,14 +61,17 @@ class FinalResults:
 
         Why they are final: Settle asks for windows whose end, and the grace on top, the stream's completeness has
         passed, and it read the completeness before this reads anything. So every event that they can ever have was
-        committed before, and is in what is read here; rollups are brought up to date first.
-        Returns: whether all are published, or kept as dead letters.
+        committed before, and is in what is read here. Of rollups it is when their own duty has settled them.
+        Returns: whether all are published, or kept as dead letters; not while the rollups among them are not settled.
         Raises: TransientError, naming what failed.
         """
         if not metric.published:
             return True
-        if not self._roll_up.see_to(metric, start_ms, end_ms, remaining_ms):
-            return False
+        rollups_ms = [last_ms for step_ms in metric.steps_ms[1:] for last_ms in window_ends(start_ms, end_ms, step_ms)]
+        if rollups_ms:
+            settled = self._settled.read_settled(ROLLUPS, _time_left(remaining_ms)).get(self._roll_up.subject(metric))
+            if settled is None or settled.until(self.grace_ms(metric)) < max(rollups_ms):
+                return False
         report = PublishReport()
         try:
             for step_ms in metric.steps_ms:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from chalicelib.aggregates.metric import Catalog, GroupKey, Metric
 from chalicelib.aggregates.partial import States, merge_into
-from chalicelib.aggregates.rollup import Rollup, WindowKey, pack_groups, step_below, unpack_groups, window_above
+from chalicelib.aggregates.rollup import Rollup, WindowKey, pack_groups, step_below, window_above
 from chalicelib.aggregates.windows import window_ends
 from chalicelib.consumers.ports import Committed, Failed, Overtaken, RollupPut, RollupStore, StoredChange
 from chalicelib.consumers.response import deliver_again
@@ -26,9 +26,17 @@ from chalicelib.reading.ports import ROLLUPS, ReadPlan, ShareReader, StoredShare
 
 RESERVE_MS = 1_000  # kept back of the invocation's time to answer
 ROUNDS_MAX = 5  # a put is refused only when another recomputation won; that it wins so often is a fault
-WINDOWS_AT_ONCE = 64  # recomputed together: what is read of them is in memory
+# Windows recomputed together: what is read of them is in memory, and nothing of them is put before all are read. So it
+# begins with few, and goes on with more as long as they are quick: a window of many groups takes seconds.
+WINDOWS_FIRST, WINDOWS_AT_ONCE = 4, 64
+CHUNK_MS = 2_000
 
-Merged = dict[GroupKey, States] | None  # None: some of it is too large to be stored
+
+class _Merged(Struct):
+    """What the smaller windows in one hold together. groups is None when some of it is too large to be stored."""
+
+    groups: dict[GroupKey, States] | None
+    revision: int = 0
 
 
 class RollupReport(Struct):
@@ -111,8 +119,9 @@ class RollUp:
         """Recompute these windows. Returns: those of which it is not known that they are up to date."""
         report.windows += len(keys)
         failed: set[WindowKey] = set()
-        waiting = iter(keys)
-        while left := set(islice(waiting, WINDOWS_AT_ONCE)):
+        waiting, at_once = iter(keys), WINDOWS_FIRST
+        while left := set(islice(waiting, at_once)):
+            began_ms = remaining_ms()
             try:
                 for _ in range(ROUNDS_MAX):
                     left, broken = self._recompute_once(left, remaining_ms, report)
@@ -122,6 +131,8 @@ class RollUp:
             except TransientError as error:
                 report.errors[str(error)] += 1
             failed |= left
+            is_quick = began_ms - remaining_ms() < CHUNK_MS
+            at_once = min(2 * at_once, WINDOWS_AT_ONCE) if is_quick else max(at_once // 2, 1)
         return failed
 
     def _recompute_once(
@@ -130,7 +141,7 @@ class RollUp:
         """Recompute these windows together. Returns: those whose put was refused, and those whose put failed."""
         standing = self._rollups.read_rollups(keys, _time_left(remaining_ms))  # first, for what is put must be newer
         merged = self._merge_below(keys, _time_left(remaining_ms))
-        puts = [put for key in keys if (put := self._plan_put(key, standing.get(key), merged.get(key, {})))]
+        puts = [put for key in keys if (put := _plan_put(key, standing.get(key), merged.get(key)))]
         overtaken, broken = set(), set()
         for put, outcome in zip(puts, self._rollups.put_rollups(puts, _time_left(remaining_ms)), strict=True):
             match outcome:
@@ -146,17 +157,20 @@ class RollUp:
                     report.errors[error] += 1
         return overtaken, broken
 
-    def _merge_below(self, keys: Collection[WindowKey], timeout_ms: int) -> Mapping[WindowKey, Merged]:
+    def _merge_below(self, keys: Collection[WindowKey], timeout_ms: int) -> Mapping[WindowKey, _Merged]:
         """What the smaller windows in each of these hold together."""
-        merged: dict[WindowKey, Merged] = {}
+        merged: dict[WindowKey, _Merged] = {}
 
         def take(plan: ReadPlan, share: StoredShare) -> None:
             key = window_above(plan.metric, window_of(plan, share))
-            groups = merged.setdefault(key, {}) if key else None
-            if groups is not None and share.groups is not None:
-                merge_into(groups, plan.metric, share.groups.items())
-            elif key:
-                merged[key] = None
+            if key is None:
+                return
+            merging = merged.setdefault(key, _Merged({}))
+            merging.revision += share.revision
+            if merging.groups is not None and share.groups is not None:
+                merge_into(merging.groups, plan.metric, share.groups.items())
+            else:
+                merging.groups = None
 
         self._shares.read_shares(self._plans_below(keys), take, timeout_ms)
         return merged
@@ -176,16 +190,18 @@ class RollUp:
             plans.append(plan)
         return plans
 
-    def _plan_put(self, key: WindowKey, standing: Rollup | None, merged: Merged) -> RollupPut | None:
-        """The put that brings a window up to date; None when it is, or when nothing is stored below."""
-        if merged == {}:  # never counted, or expired: what stands is all that is left of it
-            return None
-        metric = self._catalog.metrics[key.metric]
-        if standing and standing.packed is not None and unpack_groups(metric, standing.packed) == merged:
-            return None
-        revision = standing.revision if standing else None
-        packed = None if merged is None else pack_groups(merged)
-        return RollupPut(key, revision, Rollup((revision or 0) + 1, packed))
+
+def _plan_put(key: WindowKey, standing: Rollup | None, merged: _Merged | None) -> RollupPut | None:
+    """The put that brings a window up to date; None when what stands is made of as much, or of more.
+
+    Why more: of what it was made of something may have expired since.
+    Why not by its groups: what was taken back may have been added again, and a put that is still under way must find
+         that something was put in between.
+    """
+    if merged is None or (standing and standing.revision >= merged.revision):
+        return None
+    packed = None if merged.groups is None else pack_groups(merged.groups)
+    return RollupPut(key, standing.revision if standing else None, Rollup(merged.revision, packed))
 
 
 def _time_left(remaining_ms: Callable[[], int]) -> int:

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from chalicelib.aggregates.metric import Metric
 from chalicelib.aggregates.windows import UNIT_MS, window_start
 from chalicelib.consumers.ports import SettledStore
-from chalicelib.errors import TransientError
+from chalicelib.errors import DefinitionChangedError, TransientError
 from chalicelib.reading.completeness import complete_until
 from chalicelib.reading.ports import ProgressReader, Settled, ShardLister
 
@@ -41,7 +41,7 @@ class Duty(Protocol):
     def see_to(self, metric: Metric, start_ms: int, end_ms: int, remaining_ms: Callable[[], int]) -> bool:
         """See to the windows that end in `(start_ms, end_ms]`, of every size.
 
-        Shapes: both ends fall on windows of the duty's step, and of larger windows at most the last one ends in it.
+        Shapes: both ends fall on windows of the duty's step, and lie within an hour or one such window.
         Returns: whether all is done; what was done may come again.
         Raises: TransientError.
         """
@@ -62,6 +62,7 @@ class Settle:
         self._metrics = list(metrics)
         self._duty = duty
         self._store = store
+        self._failed: set[str] = set()  # metrics whose last slice may have been too much at once
 
     def __call__(self, complete_until_ms: int, remaining_ms: Callable[[], int]) -> SettleReport:
         """Go on with each metric, a slice in turn, so that none waits for another's backlog.
@@ -88,18 +89,21 @@ class Settle:
             from_ms, start_ms = self._position(each, target_ms, grace_ms, remaining_ms)
             if start_ms >= target_ms:
                 return False
-            end_ms = min(target_ms, _slice_end(metric, start_ms, step_ms))
+            one_step_ms = window_start(start_ms, step_ms) + step_ms
+            end_ms = one_step_ms if metric.name in self._failed else min(target_ms, _slice_end(start_ms, step_ms))
             if self._duty.see_to(metric, start_ms, end_ms, remaining_ms):
                 settled = Settled(from_ms, end_ms, complete_until_ms)
                 subject = self._duty.subject(metric)
                 if self._store.advance_settled(self._duty.purpose, subject, each.settled, settled, remaining_ms()):
                     each.settled = settled
                     report.slices += 1
+                    self._failed.discard(metric.name)
                     return end_ms < target_ms
                 return False  # another tick is at it
-        except TransientError as error:
+        except (TransientError, DefinitionChangedError) as error:  # of one metric, and no reason to leave the others
             report.errors[str(error)] += 1
         report.behind += 1
+        self._failed.add(metric.name)
         return False
 
     def _position(
@@ -161,8 +165,7 @@ class _Metric(Struct):
     settled: Settled | None
 
 
-def _slice_end(metric: Metric, start_ms: int, step_ms: int) -> int:
-    """The end of the slice that begins here: with the first window above, or within an hour."""
-    above_ms = next((above_ms for above_ms in metric.steps_ms if above_ms > step_ms), None)
-    slice_ms = above_ms or step_ms * max(1, HOUR_MS // step_ms)
+def _slice_end(start_ms: int, step_ms: int) -> int:
+    """The end of the slice that begins here: within an hour, or one window further."""
+    slice_ms = step_ms * max(1, HOUR_MS // step_ms)
     return window_start(start_ms, slice_ms) + slice_ms

@@ -43,7 +43,7 @@ BODY_BYTES_MAX = 6_000_000  # as JSON text, escapes and all: Lambda answers with
 
 
 class Query:
-    """The questions of this stage's analysts. Its methods raise what `http.settle` turns into problems."""
+    """The questions of this stage's analysts. Its methods raise what `http.respond` turns into problems."""
 
     def __init__(
         self,

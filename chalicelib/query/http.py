@@ -1,6 +1,6 @@
 """The HTTP side of queries: which format an answer takes, and how an error becomes a problem (RFC 9457).
 
-Errors become answers in `settle` and nowhere else. Chalice is not met here: wiring hands its requests and answers on.
+Errors become answers in `respond` and nowhere else. Chalice is not met here: wiring hands its requests and answers on.
 """
 
 import re
@@ -47,7 +47,7 @@ PROBLEMS: Sequence[tuple[type[Exception], Problem]] = (
 )
 
 
-def settle(ask: Callable[[], HttpAnswer]) -> HttpAnswer:
+def respond(ask: Callable[[], HttpAnswer]) -> HttpAnswer:
     """Answer, with a problem where the answer is an error of the asker or of the moment.
 
     Raises: InvariantError and whatever else is our fault, loudly; but for a redefined metric, which its asker can see.

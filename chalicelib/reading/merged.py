@@ -76,11 +76,11 @@ def read_windows(
             own = MetricWindow(plan.metric.name, plan.step_ms, share.window_start_ms)
             window = made_of.get(id(plan), own)
             merging = read.setdefault(window, _Merging({}))
-            merging.revision += share.revision
-            if share.groups is None:
+            if share.groups is None:  # its revision is that of what it is made of, which is read instead
                 below.append(plan_below(plan, share))
                 made_of[id(below[-1])] = window
             else:
+                merging.revision += share.revision
                 merge_into(merging.groups, plan.metric, share.groups.items())
 
         reader.read_shares(plans, take, time_left_ms())

@@ -87,7 +87,7 @@ def ask(table, stream, metric="totals", *, remaining_ms=60_000, catalog=CATALOG,
         clock_ms=lambda: NOW_MS,
     )
     given = {name: value if isinstance(value, list) else [value] for name, value in parameters.items()}
-    return http.settle(lambda: query.windows(metric, given, None, lambda: remaining_ms))
+    return http.respond(lambda: query.windows(metric, given, None, lambda: remaining_ms))
 
 
 def document(answer):

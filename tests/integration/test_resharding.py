@@ -233,7 +233,7 @@ class Stage:
             "step": ["all"],
             "group_by": [by],
         }
-        settled = http.settle(lambda: self._query.windows(metric, parameters, None, lambda: CALL_MS))
+        settled = http.respond(lambda: self._query.windows(metric, parameters, None, lambda: CALL_MS))
         assert settled.status == 200, settled.body
         rows = json.loads(settled.body, parse_float=Decimal)["data"]
         return {row[by]: tuple(row[measure] for measure in measures) for row in rows}

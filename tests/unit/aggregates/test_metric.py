@@ -32,6 +32,7 @@ def catalog(*metrics):
     ("changes", "fault"),
     [
         ({"name": "Bad Name"}, "a name is"),
+        ({"name": "alert"}, "the name is one that"),
         ({"event_type": "nothing"}, "'nothing'"),
         ({"measures": {}}, "measures nothing"),
         ({"measures": {"n": Count}}, "no Count()"),

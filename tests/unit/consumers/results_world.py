@@ -14,6 +14,7 @@ from chalicelib.consumers.ports import StoredChange
 from chalicelib.consumers.publish import Publish
 from chalicelib.consumers.rollup import RollUp
 from chalicelib.definitions import OrderPlaced
+from chalicelib.reading.ports import ROLLUPS, Settled
 from tests.builders import MINUTE_MS, NOON_MS, STREAM
 from tests.fakes import MemoryAggregates, MemoryDeadLetters, MemoryShards, MemoryTopic
 
@@ -66,8 +67,16 @@ class World:
         return consumer(changes, lambda: self.remaining_ms)
 
     def final_results(self):
-        roll_up = RollUp(CATALOG, LATENESS_MS, self.table, self.table)
-        return FinalResults(roll_up, self.table, self.publish("final_results"), self.reports.append)
+        return FinalResults(self.roll_up(), self.table, self.table, self.publish("final_results"), self.reports.append)
+
+    def roll_up(self):
+        return RollUp(CATALOG, LATENESS_MS, self.table, self.table)
+
+    def settle_rollups(self, until_minute):
+        """Have the rollups settled that end up to this minute after noon."""
+        until_ms = NOON_MS + until_minute * MINUTE_MS
+        assert self.roll_up().see_to(SALES, NOON_MS, until_ms, lambda: 60_000)
+        self.table.settled[ROLLUPS, SALES.layout] = Settled(NOON_MS, until_ms, until_ms + LATENESS_MS)
 
     def publish(self, name):
         return Publish(self.topic, self.dead_letters, TABLE, name, lambda: self.now_ms)

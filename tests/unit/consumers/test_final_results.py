@@ -1,4 +1,5 @@
 import pytest
+from msgspec.structs import replace
 
 from chalicelib.consumers.ports import Failed, Refused
 from chalicelib.consumers.settle import Settle, SettleAll
@@ -31,13 +32,15 @@ def test_every_stored_window_that_ends_in_the_slice_gets_its_final_message(world
 
 def test_windows_of_which_nothing_is_stored_get_none(world):
     world.store(1, {EUR: states(1)})
+    world.settle_rollups(60)
     assert see_to(world, 0, 60)
     assert world.told() == [("sales", "12:01", "12:02", 1, True), ("sales", "12:00", "13:00", 1, True)]
 
 
-def test_rollups_are_brought_up_to_date_and_told_after_what_they_are_made_of(world):
+def test_rollups_that_are_settled_are_told_after_what_they_are_made_of(world):
     world.store(0, {EUR: states(1), GBP: states(1)})
     world.store(59, {EUR: states(2)})
+    world.settle_rollups(12 * 60)
     assert see_to(world, 0, 12 * 60)
     messages = world.published()
     assert [message["window_end"][11:16] for message in messages] == ["12:01", "13:00", "13:00", "00:00"]
@@ -76,10 +79,27 @@ def test_what_can_never_be_sent_is_kept_under_its_windows_name_and_done_with(wor
         see_to(world, 0, 1)
 
 
-def test_a_rollup_that_cannot_be_stored_keeps_its_slice_waiting(world):
+def test_a_rollup_that_is_not_settled_keeps_its_slice_waiting_and_no_other(world):
     world.store(0, {EUR: states(1)})
-    world.table.before_put = lambda put: "ThrottlingException"
+    for settled_until in (None, 59):
+        if settled_until:
+            world.settle_rollups(settled_until)
+        assert not see_to(world, 0, 60)
+    assert world.published() == []
+    assert see_to(world, 0, 59)
+    assert len(world.published()) == 1
+
+
+def test_a_rollup_of_another_layout_is_not_the_metrics(world):
+    world.store(0, {EUR: states(1)})
+    world.settle_rollups(60)
+    world.table.settled["rollups", "sales#1m,1d"] = world.table.settled.pop(("rollups", SALES.layout))
     assert not see_to(world, 0, 60)
+
+
+def test_a_metric_that_is_not_published_has_nothing_told(world):
+    world.store(0, {EUR: states(1)})
+    assert see_to(world, 0, 60, replace(SALES, published=False))
     assert world.published() == []
 
 
@@ -91,8 +111,8 @@ def test_out_of_time_nothing_is_told(world):
 
 
 def settle(world):
-    duty = world.final_results()
-    settles = {duty.purpose: Settle(CATALOG.metrics.values(), duty, world.table)}
+    duties = [world.roll_up(), world.final_results()]
+    settles = {duty.purpose: Settle(CATALOG.metrics.values(), duty, world.table) for duty in duties}
     return SettleAll(STREAM, world.shards, world.table, settles)(lambda: world.remaining_ms)
 
 

@@ -9,6 +9,7 @@ from chalicelib.aggregates.partial import Partial, PartialKey, merge_groups
 from chalicelib.aggregates.rollup import WindowKey, unpack_groups
 from chalicelib.consumers.ports import AlertKey, StoredChange
 from chalicelib.consumers.rollup import ROUNDS_MAX, RollUp
+from chalicelib.errors import TransientError
 from tests.builders import CATALOG, DAY_MS, MINUTE_MS, NOON_MS
 from tests.fakes import MemoryAggregates
 
@@ -155,7 +156,8 @@ def test_one_that_is_always_overtaken_comes_again(roll_up, table):
         table.rollups[put.key] = rollup.Rollup(revision, rollup.pack_groups({USD: states(revision, 1)}))
 
     table.before_put = always_quicker
-    table.store(0, {EUR: states(1, 1)})
+    for _ in range(2 * ROUNDS_MAX):
+        table.store(0, {EUR: states(1, 1)})
     report = run(roll_up, table.take_changes())
     assert (report.overtaken, report.response) == (ROUNDS_MAX, {"batchItemFailures": [{"itemIdentifier": "0"}]})
 
@@ -167,6 +169,87 @@ def test_expired_minutes_do_not_empty_their_hour(roll_up, table):
     table.partials.clear()
     assert run(roll_up, changes).rollups == 0
     assert table.groups_of(HOUR) == {EUR: states(1, 1)}
+
+
+# minute 12:00        X        Y        X
+# A                        reads Y ──────────── puts Y: refused
+# B                                       puts X, though X stands
+def test_what_is_taken_back_refuses_a_put_that_read_it_before(roll_up, table):
+    x, y = {EUR: states(1, 1)}, {EUR: states(0, 0)}
+    table.store(0, x)
+    run(roll_up, table.take_changes())
+    table.store(0, y)
+
+    def taken_back(put):
+        table.before_put = lambda put: None
+        table.store(0, x)
+        run(roll_up, table.take_changes())
+
+    table.before_put = taken_back
+    run(roll_up, table.take_changes())
+    assert table.groups_of(HOUR) == x
+
+
+def test_what_has_expired_in_part_leaves_its_hour_whole(roll_up, table):
+    table.store(0, {EUR: states(1, 1)})
+    table.store(1, {EUR: states(1, 1)})
+    changes = table.take_changes()
+    run(roll_up, changes)
+    table.partials.pop(PartialKey("orders", 0, NOON_MS, "events/shard-0"))
+    assert run(roll_up, changes).rollups == 0
+    assert table.groups_of(HOUR) == {EUR: states(2, 2)}
+
+
+def test_one_too_large_is_put_again_only_when_something_was_added(roll_up, table, monkeypatch):
+    monkeypatch.setattr(rollup, "ITEM_BYTES_MAX", 10)
+    table.store(0, {EUR: states(1, 1)})
+    changes = table.take_changes()
+    assert [run(roll_up, changes).rollups for _ in range(3)] == [1, 0, 0]
+
+
+class Slow:
+    """An invocation's clock that each read of shares moves on, by so much for each window."""
+
+    def __init__(self, table, ms_a_window):
+        self.left_ms = 60_000
+        self.windows = []
+        exact = table.read_shares
+
+        def read_shares(plans, take, timeout_ms):
+            windows = sum((plan.end_ms - plan.start_ms) // HOUR_MS for plan in plans)
+            self.windows.append(windows)
+            self.left_ms -= windows * ms_a_window
+            if windows * ms_a_window > timeout_ms:
+                raise TransientError("out of time")
+            return exact(plans, take, timeout_ms)
+
+        table.read_shares = read_shares
+
+    def __call__(self):
+        return max(0, self.left_ms)
+
+
+def test_windows_that_are_quick_are_read_more_at_a_time_and_slow_ones_fewer(roll_up, table):
+    for hour in range(100):
+        table.store(60 * hour, {EUR: states(1, 1)})
+    clock = Slow(table, ms_a_window=1)
+    roll_up(table.take_changes(), clock)
+    assert clock.windows == [4, 8, 16, 32, 40]
+
+
+def test_windows_too_slow_for_one_try_are_done_some_at_each(roll_up, table):
+    for hour in range(40):
+        table.store(60 * hour, {EUR: states(1, 1)})
+    changes, tries = table.take_changes(), 0
+    exact = table.read_shares
+    while changes:
+        tries += 1
+        table.read_shares = exact
+        report = roll_up(changes, Slow(table, ms_a_window=5_000))
+        failed = report.failed_sequence_number
+        changes = [change for change in changes if failed and int(change.sequence_number) >= int(failed)]
+        assert tries < 20
+    assert sum(key.step_ms == HOUR_MS for key in table.rollups) == 40
 
 
 def test_groups_beyond_an_item_are_not_stored_but_their_revision_is(roll_up, table, monkeypatch):

@@ -4,7 +4,7 @@ from chalicelib.aggregates.measures import Count
 from chalicelib.aggregates.metric import Metric
 from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.consumers.settle import Settle, SettleAll
-from chalicelib.errors import TransientError
+from chalicelib.errors import DefinitionChangedError, TransientError
 from chalicelib.reading.ports import Settled, ShardProgress
 from chalicelib.records.shard import Shard
 from tests.builders import DAY_MS, MINUTE_MS, NOON_MS
@@ -111,6 +111,30 @@ def test_what_could_not_be_seen_to_comes_again(table, duty):
     assert (report.behind, report.errors) == (1, {"ThrottlingException": 1})
     settle(table, duty, 5)
     assert duty.slices == [("one", 3, 5)]
+
+
+def test_a_slice_that_may_have_been_too_much_is_done_window_by_window_until_one_is_done(table, duty):
+    settle(table, duty, 3)
+    duty.slices.clear()
+    duty.fails = 1
+    settler = Settle([ONE], duty, table)
+    complete_ms = NOON_MS + 10 * MINUTE_MS + GRACE_MS
+    assert settler(complete_ms, lambda: 60_000).behind == 1
+    settler(complete_ms, lambda: 60_000)
+    assert duty.slices == [("one", 3, 4), ("one", 4, 10)]
+
+
+def test_a_metric_stored_under_another_definition_is_told_and_holds_up_no_other(table, duty):
+    class Redefined(Duty):
+        def see_to(self, metric, *slice_of):
+            if metric is ONE:
+                raise DefinitionChangedError("metric 'one' is stored under another definition; rename it")
+            return super().see_to(metric, *slice_of)
+
+    redefined = Redefined()
+    report = settle(table, redefined, 3, metrics=[ONE, OTHER])
+    assert (report.behind, len(redefined.slices)) == (1, 13)
+    assert list(report.errors) == ["metric 'one' is stored under another definition; rename it"]
 
 
 def test_one_metrics_trouble_does_not_hold_up_another(table, duty):

@@ -126,7 +126,7 @@ class Stage:
 
     def answer_to(self, given, metric="sales", accept=None, remaining_ms=60_000):
         """The answer to parameters of any name."""
-        return http.settle(lambda: self.query.windows(metric, given, accept, lambda: remaining_ms))
+        return http.respond(lambda: self.query.windows(metric, given, accept, lambda: remaining_ms))
 
     def ask(self, metric="sales", **parameters):
         """The JSON document of an answer, its decimals exact."""

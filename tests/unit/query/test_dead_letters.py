@@ -46,7 +46,7 @@ class MemoryLetters:
 def asked(letters, remaining_ms=60_000, **parameters):
     stage = Stage(now_ms=NOON_MS, letters=letters)
     given = {name: value if isinstance(value, list) else [str(value)] for name, value in parameters.items()}
-    return http.settle(lambda: stage.query.dead_letters(given, lambda: remaining_ms))
+    return http.respond(lambda: stage.query.dead_letters(given, lambda: remaining_ms))
 
 
 def answer(letters, **parameters):

@@ -114,7 +114,7 @@ def test_an_unknown_metric_is_not_found():
     problem = Stage().problem("revenue\n")
     assert problem["status"] == 404
     assert "there are: sales, small, totals, daily" in problem["detail"]
-    assert http.settle(lambda: Stage().query.describe_metric("revenue")).status == 404
+    assert http.respond(lambda: Stage().query.describe_metric("revenue")).status == 404
 
 
 def test_reads_that_are_not_done_in_time_are_a_reason_to_come_again():
