@@ -115,8 +115,8 @@ class Settle:
         first_ms = self._store.first_window(each.metric, remaining_ms())
         if first_ms is None or first_ms >= target_ms:
             return target_ms, target_ms
-        from_ms = window_start(first_ms, each.metric.steps_ms[-1])
-        return from_ms, from_ms
+        # Back to the beginning of the largest window that holds the first, for nothing is stored before that.
+        return window_start(first_ms, each.metric.steps_ms[-1]), window_start(first_ms, self._duty.step_ms(each.metric))
 
 
 class SettleAll:

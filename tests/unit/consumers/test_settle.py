@@ -72,10 +72,11 @@ def settle(table, duty, minute, metrics=(ONE,), remaining=lambda: 60_000):
 
 
 #           0:00 ──── 12:00 ─ [12:02 first] ─ 12:03
-# settled  ├──────────────────────────────────┤ hour by hour
-def test_the_first_time_begins_with_the_largest_window_that_holds_the_first(table, duty):
+# settled  ├──────────────────────────────────┤
+# seen to                    ├────────────────┤
+def test_the_first_time_begins_with_the_first_window_and_holds_from_the_largest_that_it_is_in(table, duty):
     settle(table, duty, 3)
-    assert duty.slices == [("one", -720 + 60 * hour, -660 + 60 * hour) for hour in range(12)] + [("one", 0, 3)]
+    assert duty.slices == [("one", 2, 3)]
     assert table.read_settled("test", 1) == {
         "one": Settled(MIDNIGHT_MS, NOON_MS + 3 * MINUTE_MS, NOON_MS + 3 * MINUTE_MS + GRACE_MS)
     }
@@ -133,7 +134,7 @@ def test_a_metric_stored_under_another_definition_is_told_and_holds_up_no_other(
 
     redefined = Redefined()
     report = settle(table, redefined, 3, metrics=[ONE, OTHER])
-    assert (report.behind, len(redefined.slices)) == (1, 13)
+    assert (report.behind, len(redefined.slices)) == (1, 1)
     assert list(report.errors) == ["metric 'one' is stored under another definition; rename it"]
 
 
@@ -211,4 +212,4 @@ def test_every_duty_is_seen_to_though_one_fails(table, duty):
     stream = Stream(ShardProgress("shard-0", "7", NOON_MS + 3 * MINUTE_MS + GRACE_MS))
     duties = {"broken": Settle([ONE], duty, Broken()), "test": Settle([ONE], duty, table)}
     reports = SettleAll("events", stream, stream, duties)(lambda: 60_000)
-    assert (reports["broken"].errors, reports["test"].slices) == ({"InternalServerError": 1}, 13)
+    assert (reports["broken"].errors, reports["test"].slices) == ({"InternalServerError": 1}, 1)
