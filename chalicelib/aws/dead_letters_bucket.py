@@ -1,4 +1,4 @@
-"""Where ingest puts dead letters. Only this file knows how the keys of their objects are made.
+"""Where dead letters are put: by ingest, by capture, and of results that cannot be sent. Only this file knows how the keys of their objects are made.
 
 One object for each Kinesis record that had any dead letter: gzip JSON Lines under
 `dead-letters/{stream}/{day of arrival}/{shard}/{sequence number}.jsonl.gz`. Key and bytes follow from the record alone,
