@@ -1,6 +1,7 @@
 """Where dead letters are put. Only this file knows how the keys of their objects are made.
 
-By ingest, by capture (a table's name stands for the stream), and of results that cannot be sent. One object for each Kinesis record that had any dead letter: gzip JSON Lines under
+By ingest, by capture (a table's name stands for the stream), and of results that cannot be sent. One object for each
+Kinesis record that had any dead letter: gzip JSON Lines under
 `dead-letters/{stream}/{day of arrival}/{shard}/{sequence number}.jsonl.gz`. Key and bytes follow from the record alone,
 so a retry, however it cuts the batch, overwrites an object with itself.
 """
