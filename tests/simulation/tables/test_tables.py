@@ -28,7 +28,7 @@ from tests.fakes import MemoryAggregates, MemoryAlerts
 from tests.simulation.tables.faults import TableFaults
 from tests.simulation.tables.simulate import HAPPENINGS, simulate
 
-RUNS = 60  # of some 750 batches each, where the other world has 44
+RUNS = 40  # of some 750 batches each, where the other world has 44
 MUTANT_RUNS = 100
 FAILED_ONCE = ()  # a seed that found a fault is run for ever
 
