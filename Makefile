@@ -55,8 +55,9 @@ types: $(READY) ## Check types
 imports: $(READY) ## Check that imports run one way
 	$(BIN)/lint-imports
 
-simulate: $(READY) ## Run the real ingest through seeded faults: make simulate RUNS=10000
+simulate: $(READY) ## Run the real consumers through seeded faults: make simulate RUNS=10000 TABLES_RUNS=1000
 	$(BIN)/python -m tests.simulation.simulate --runs $(or $(RUNS),2000)
+	$(BIN)/python -m tests.simulation.tables.simulate --runs $(or $(TABLES_RUNS),40)
 
 bench: $(READY) ## Measure: CPU of ingest, write units, items a query reads, what rollups write, time to a subscriber
 	$(BIN)/python -m benchmarks.ingest_cpu

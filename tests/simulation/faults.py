@@ -1,7 +1,7 @@
 """What can go wrong, how likely, and how often it truly did."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from random import Random
 
 
@@ -36,8 +36,10 @@ class Faults:
 
     def stop(self) -> None:
         """From here on nothing goes wrong."""
-        for name in NAMES:
+        for name in self.names():
             setattr(self, name, 0.0)
 
-
-NAMES = [name for name in Faults.__dataclass_fields__ if name != "fired"]
+    @classmethod
+    def names(cls) -> list[str]:
+        """What can go wrong."""
+        return [each.name for each in fields(cls) if each.name != "fired"]

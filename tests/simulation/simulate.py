@@ -1,15 +1,9 @@
 """Runs seeded worlds and holds each against the oracle: `python -m tests.simulation.simulate --runs 10000`."""
 
-import argparse
 import sys
-import time
-from collections import Counter
 
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
-
-from tests.simulation.faults import NAMES, Faults
+from tests.simulation.command import run_seeds
+from tests.simulation.faults import Faults
 from tests.simulation.oracle import stored_counts
 from tests.simulation.world import World, reasons
 
@@ -72,36 +66,5 @@ def check(world: World) -> None:
             assert progress.sequence_number == last, "progress stands behind the last record"
 
 
-def main() -> int:
-    arguments = argparse.ArgumentParser(prog="python -m tests.simulation.simulate", description=__doc__.splitlines()[0])
-    arguments.add_argument("--runs", type=int, default=1_000)
-    arguments.add_argument("--seed", type=int, help="run this one seed only")
-    arguments.add_argument("--first", type=int, default=0, metavar="SEED", help="the first seed (%(default)s)")
-    options = arguments.parse_args()
-    seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.runs)
-    console = Console()
-    fired: Counter[str] = Counter()
-    batches, started = 0, time.perf_counter()
-    with Progress(console=console, transient=True) as progress:
-        for seed in progress.track(seeds, description="simulating"):
-            try:
-                world = simulate(seed)
-            except AssertionError as failure:
-                console.print(
-                    f"[red]seed {seed}:[/] {failure}\nreplay: python -m tests.simulation.simulate --seed {seed}"
-                )
-                return 1
-            batches += world.batches
-            fired += world.faults.fired
-    seconds = time.perf_counter() - started
-    table = Table(
-        "fault", "times", title=f"{len(seeds):,} runs, {batches:,} batches, {batches / seconds:,.0f} batches/s"
-    )
-    for name in [*NAMES, *HAPPENINGS]:
-        table.add_row(name.replace("_", " "), f"{fired[name]:,}")
-    console.print(table)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_seeds("tests.simulation.simulate", __doc__, simulate, [*Faults.names(), *HAPPENINGS]))

@@ -15,7 +15,7 @@ from chalicelib.identity.run import encode_run
 from chalicelib.records import decode, kpl
 from chalicelib.records.shard import Shard
 from tests.fakes import MemoryAggregates, MemoryIds
-from tests.simulation.faults import NAMES
+from tests.simulation.faults import Faults
 from tests.simulation.operator import Operator
 from tests.simulation.simulate import HAPPENINGS, simulate
 from tests.simulation.world import World
@@ -29,7 +29,7 @@ def test_every_seed_counts_each_event_once_and_every_fault_truly_happens():
     fired = Counter()
     for seed in (*range(RUNS), *FAILED_ONCE):
         fired += simulate(seed).faults.fired
-    assert all(fired[name] > 0 for name in [*NAMES, *HAPPENINGS]), fired
+    assert all(fired[name] > 0 for name in [*Faults.names(), *HAPPENINGS]), fired
 
 
 # Each mutant breaks one rule of the protocol; the simulation has to notice.

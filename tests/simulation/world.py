@@ -27,6 +27,7 @@ from localstage.source import Shard as ListedShard
 from localstage.source import startable
 from tests.builders import CATALOG, NOON_MS, lambda_event, make_decoder
 from tests.fakes import MemoryAggregates, MemoryEffects, MemoryIds
+from tests.simulation.calls import Calls
 from tests.simulation.faults import Faults, Killed
 from tests.simulation.operator import Bucket, Operator
 from tests.simulation.oracle import Expected, Limits, Oracle, Verdict, stored_counts
@@ -94,7 +95,8 @@ class World:
         self.partials = self._aggregates.partials
         self.batches = 0
         self.ticked_at_ms = 0
-        self._late_effects = []
+        self._calls = Calls(self.chance, faults, self._meanwhile)
+        self._call = self._calls.make
         self._containers: list[Ingest] = []
         self._running: SimulatedShard | None = None
         self._doubling = False
@@ -167,7 +169,7 @@ class World:
             if shard.mapping and not shard.mapping.drained:
                 self._step(shard)
         self.operator.work()
-        self._let_late_effects_land()
+        self._calls.let_late_effects_land()
         self._check_completeness()
 
     def replay(self) -> None:
@@ -194,7 +196,7 @@ class World:
     def drained(self) -> bool:
         """Whether the mapping has every record settled, and no effect is still to come."""
         return (
-            not self._late_effects
+            self._calls.are_over
             and self.operator.is_done
             and all(
                 shard.mapping and shard.fetched == shard.settled == len(shard.records) and shard.mapping.idle
@@ -285,6 +287,10 @@ class World:
             effects=self.effects,
         )
 
+    def _meanwhile(self) -> None:
+        if self.faults.hits(self.chance, "doubled"):
+            self._double()
+
     def _double(self) -> None:
         """Another container handles records of the running shard, as a forgotten invocation would; nobody hears it."""
         shard = self._running
@@ -306,22 +312,6 @@ class World:
             self._doubling = False
 
     # ── the stores: ingest's ports, with faults ──
-
-    def _call(self, effect, error):
-        """Carry out one call of a store, or let it go wrong; `error` is what the caller gets when it seems to fail."""
-        if self.faults.hits(self.chance, "doubled"):
-            self._double()
-        if self.faults.hits(self.chance, "killed_before"):
-            raise Killed
-        if self.faults.hits(self.chance, "throttled"):
-            return error()
-        if self.faults.hits(self.chance, "effect_late"):
-            self._late_effects.append(effect)
-            return error()
-        result = effect()
-        if self.faults.hits(self.chance, "killed_after"):
-            raise Killed
-        return error() if self.faults.hits(self.chance, "answer_lost") else result
 
     def put_partials(self, puts, timeout_ms):
         if not timeout_ms:
@@ -366,11 +356,6 @@ class World:
         if not timeout_ms:
             raise TransientError("out of time")
         return self._call(lambda: [listed(shard) for shard in self.shards], throttled)
-
-    def _let_late_effects_land(self) -> None:
-        self.chance.shuffle(self._late_effects)
-        while self._late_effects and (self.chance.random() < 0.3 or not self.faults.effect_late):
-            self._late_effects.pop()()
 
     # ── what must hold at every moment ──
 
