@@ -355,3 +355,19 @@ def test_whoever_watches_sees_each_merged_window_and_its_failures_are_checkpoint
     ]
     assert report.failed_sequence_number == "3"
     assert len(world.published()) == 2, "what is stored is told all the same"
+
+
+def test_what_becomes_complete_while_windows_are_read_makes_none_of_them_final(world):
+    world.store(0, {EUR: states(1)})
+    world.now_ms = NOON_MS + 10 * MINUTE_MS
+    world.complete_until(5)
+    exact = world.table.read_shares
+
+    def read_shares(*what):
+        cost = exact(*what)
+        world.complete_until(6)  # by what was committed after the read
+        return cost
+
+    world.table.read_shares = read_shares
+    world.fan_out()
+    assert [final for *_, final in world.told()] == [False]
