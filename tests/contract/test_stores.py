@@ -110,7 +110,9 @@ def test_outcomes_come_in_the_order_of_the_puts(partials):
     assert [isinstance(outcome, Conflict) for outcome in outcomes] == [True, False] * 20
 
 
-def test_of_two_writers_at_once_one_wins(partials):
+def test_of_two_writers_at_once_one_wins(partials, request):
+    if "moto" in request.node.name:
+        pytest.skip("moto looks at a condition and puts without a lock between")
     with ThreadPoolExecutor(8) as pool:
         outcomes = list(pool.map(lambda _: put(partials, (KEY, None, FIRST))[0], range(8)))
     assert sum(isinstance(outcome, Committed) for outcome in outcomes) == 1
