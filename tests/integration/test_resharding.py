@@ -158,6 +158,7 @@ class Stage:
             lateness_ms=DAY_MS,
             shares=self.table,
             progress=self.table,
+            settled=self.table,
             shards=self._events_stream,
             letters=None,
             clock_ms=now_ms,
