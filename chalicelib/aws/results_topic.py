@@ -16,8 +16,8 @@ from msgspec import Struct
 from chalicelib.aws.breaker import Breaker
 from chalicelib.aws.concurrent import call_all, result_in_time
 from chalicelib.aws.failures import THROTTLED, name_of, transient_errors
+from chalicelib.consumers.cut import cut
 from chalicelib.consumers.ports import ATTRIBUTE_TYPE, Failed, Message, Published, PublishOutcome, Refused
-from chalicelib.consumers.put_requests import in_requests
 from chalicelib.consumers.result_message import MESSAGE_BYTES_MAX
 from chalicelib.effects import result_message
 from chalicelib.errors import TransientError
@@ -116,7 +116,7 @@ class ResultsTopic:
         pause_ms = PAUSE_MS_FIRST
         while left:
             sizes = {place: messages[place].payload_bytes for place in left}
-            requests = list(in_requests(left, sizes.__getitem__, ENTRIES_A_REQUEST, MESSAGE_BYTES_MAX))
+            requests = list(cut(left, sizes.__getitem__, ENTRIES_A_REQUEST, MESSAGE_BYTES_MAX))
             # On threads of their own: SNS that hangs must not keep anything from being read or counted.
             calls = call_all(bind(self._publish_some, messages), requests, time_left_ms(), threads="results")
             for request, call in zip(requests, calls, strict=True):

@@ -15,9 +15,9 @@ from msgspec import Struct, field
 
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.aggregates.rollup import WindowKey
+from chalicelib.consumers.cut import cut
 from chalicelib.consumers.ports import AlertKey, AlertReader, Message, StoredChange, WindowWatch
 from chalicelib.consumers.publish import Publish, PublishReport, Sending
-from chalicelib.consumers.put_requests import in_requests
 from chalicelib.consumers.response import deliver_again
 from chalicelib.consumers.result_message import write_window
 from chalicelib.errors import TransientError
@@ -125,7 +125,7 @@ class FanOut:
         try:
             # Before any share is read: what is complete by then is in the shares read after it.
             complete_until_ms = self._complete_until(numbers, time_left_ms)
-            for some in in_requests(numbers, self._groups_in, WINDOWS_AT_ONCE, GROUPS_AT_ONCE):
+            for some in cut(numbers, self._groups_in, WINDOWS_AT_ONCE, GROUPS_AT_ONCE):
                 failed = some
                 failed = self._fan_out(some, numbers, complete_until_ms, time_left_ms, report)
                 if failed:

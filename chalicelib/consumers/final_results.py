@@ -9,9 +9,9 @@ from functools import partial as bind
 
 from chalicelib.aggregates.metric import Metric
 from chalicelib.aggregates.windows import format_duration, format_instant, window_ends
+from chalicelib.consumers.cut import cut
 from chalicelib.consumers.fan_out import GROUPS_AT_ONCE, WINDOWS_AT_ONCE, groups_max
 from chalicelib.consumers.publish import Publish, PublishReport, Sending
-from chalicelib.consumers.put_requests import in_requests
 from chalicelib.consumers.result_message import write_window
 from chalicelib.consumers.settle import Duty
 from chalicelib.errors import TransientError
@@ -77,7 +77,7 @@ class FinalResults:
             for step_ms in metric.steps_ms:
                 ends_ms = window_ends(start_ms, end_ms, step_ms)
                 windows = [MetricWindow(metric.name, step_ms, window_end_ms - step_ms) for window_end_ms in ends_ms]
-                for some in in_requests(windows, lambda _: groups_max(metric), WINDOWS_AT_ONCE, GROUPS_AT_ONCE):
+                for some in cut(windows, lambda _: groups_max(metric), WINDOWS_AT_ONCE, GROUPS_AT_ONCE):
                     self._publish_finals(metric, some, bind(_time_left, remaining_ms), report)
         finally:
             self._tell(report)

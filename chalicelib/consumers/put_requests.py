@@ -7,6 +7,7 @@ import gzip
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from chalicelib.consumers.cut import cut
 from chalicelib.consumers.ports import StreamRecord
 from chalicelib.records import kpl
 from chalicelib.records.compression import is_compressed
@@ -27,26 +28,10 @@ def fitting_record(partition_key: str, data: bytes) -> StreamRecord | None:
     return record if record.payload_bytes <= RECORD_BYTES_MAX else None
 
 
-def in_requests(
-    items: Iterable[T],
-    bytes_of: Callable[[T], int],
-    items_max: int = RECORDS_A_REQUEST,
-    bytes_max: int = REQUEST_BYTES_MAX,
-) -> Iterator[list[T]]:
-    """Cut items into requests, in order, each as full as fits; no more items are asked for than the next one takes.
+def in_requests(items: Iterable[T], bytes_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """Cut what records are put for into requests, in order; no more items are asked for than the next one takes.
 
-    Shapes: bytes_of is at least what the item counts in its request. One item alone may be over a request's bytes: what
-            is large in memory may be small when it is put, and what is not is the service's to refuse.
+    Shapes: bytes_of is at least what the item's record counts. One item alone may be over a request's bytes: what is
+            large in memory may be small when it is put, and what is not is the service's to refuse.
     """
-    request: list[T] = []
-    request_bytes = 0
-    for item in items:
-        item_bytes = bytes_of(item)
-        is_full = len(request) == items_max or request_bytes + item_bytes > bytes_max
-        if request and is_full:
-            yield request
-            request, request_bytes = [], 0
-        request.append(item)
-        request_bytes += item_bytes
-    if request:
-        yield request
+    return cut(items, bytes_of, RECORDS_A_REQUEST, REQUEST_BYTES_MAX)

@@ -18,8 +18,8 @@ import msgspec
 from chalicelib.aggregates.metric import OVERFLOW, GroupKey, Metric
 from chalicelib.aggregates.partial import States
 from chalicelib.aggregates.windows import format_duration, format_instant
+from chalicelib.consumers.cut import cut
 from chalicelib.consumers.ports import Message
-from chalicelib.consumers.put_requests import in_requests
 from chalicelib.reading.merged import MergedWindow
 
 MESSAGE_BYTES_MAX = 262_144  # of a message, and of all those of one PublishBatch request
@@ -50,7 +50,7 @@ def write_window(window: MergedWindow) -> list[Message]:
     rows = [msgspec.Raw(_encode(row)) for row in _rows(window)]
     room = MESSAGE_BYTES_MAX - _write_part(window, [], PARTS_MAX, PARTS_MAX).payload_bytes
     comma = len(b",")
-    parts = list(in_requests(rows, lambda row: len(memoryview(row)) + comma, len(rows), room + comma)) or [[]]
+    parts = list(cut(rows, lambda row: len(memoryview(row)) + comma, len(rows), room + comma)) or [[]]
     return [_write_part(window, part, number, len(parts)) for number, part in enumerate(parts, 1)]
 
 

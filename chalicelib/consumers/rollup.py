@@ -12,7 +12,6 @@ from itertools import islice
 from typing import Any
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from chalicelib.aggregates.metric import Catalog, GroupKey, Metric
 from chalicelib.aggregates.partial import States, merge_into
@@ -21,7 +20,7 @@ from chalicelib.aggregates.windows import window_ends
 from chalicelib.consumers.ports import Committed, Failed, Overtaken, RollupPut, RollupStore, StoredChange
 from chalicelib.consumers.response import deliver_again
 from chalicelib.errors import TransientError
-from chalicelib.reading.plans import Span, plan_span, window_of
+from chalicelib.reading.plans import Span, join_plans, plan_span, window_of
 from chalicelib.reading.ports import ROLLUPS, ReadPlan, ShareReader, StoredShare
 
 RESERVE_MS = 1_000  # kept back of the invocation's time to answer
@@ -180,15 +179,11 @@ class RollUp:
         buckets: dict[WindowKey, list[int]] = defaultdict(list)
         for key in sorted(keys):
             buckets[key._replace(bucket=0)].append(key.bucket)
-        plans: list[ReadPlan] = []
-        for key, of_window in buckets.items():
-            metric = self._catalog.metrics[key.metric]
-            span = Span(step_below(metric, key.step_ms), key.window_start_ms, key.window_end_ms)
-            plan = plan_span(metric, span, of_window)
-            if plans and replace(plans[-1], start_ms=plans[-1].end_ms, end_ms=plan.end_ms) == plan:
-                plan = replace(plan, start_ms=plans.pop().start_ms)
-            plans.append(plan)
-        return plans
+        return join_plans(
+            plan_span(metric, Span(step_below(metric, key.step_ms), key.window_start_ms, key.window_end_ms), of_window)
+            for key, of_window in buckets.items()
+            for metric in [self._catalog.metrics[key.metric]]
+        )
 
 
 def _plan_put(key: WindowKey, standing: Rollup | None, merged: _Merged | None) -> RollupPut | None:

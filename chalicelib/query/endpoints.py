@@ -16,7 +16,7 @@ from chalicelib.query.describe import describe_metric, describe_stream, instant_
 from chalicelib.query.errors import ParameterError, UnknownMetricError, quoted
 from chalicelib.query.formats import Answer, Statistics
 from chalicelib.query.http import HttpAnswer, json_answer, negotiate
-from chalicelib.query.plan import plan_reads
+from chalicelib.query.plan import fitting_rollups, plan_reads
 from chalicelib.query.ports import LettersReader
 from chalicelib.query.request import WindowsRequest, parse_request
 from chalicelib.reading.completeness import complete_until
@@ -108,9 +108,8 @@ class Query:
         form = negotiate(_first(parameters, "format"), accept)
         shards, progress = self._read_standing(began_ms, remaining_ms)
         time_left_ms = bind(self._time_left_ms, began_ms, remaining_ms)
-        settled = self._settled.read_settled(ROLLUPS, time_left_ms()).get(request.metric.layout)
         merger = Merger(request)
-        cost = self._read_into(merger, request, settled, time_left_ms)
+        cost = self._read_into(merger, request, self._read_settled(request, time_left_ms), time_left_ms)
         page = page_of(request, merger.groups)
         statistics = Statistics(self._clock_ms() - began_ms, cost.items_read, cost.read_units)
         answer = Answer(request, page, complete_until(shards, progress), statistics)
@@ -131,6 +130,12 @@ class Query:
         newest = listed.objects[:OBJECTS_READ_MAX]
         summaries = self._letters.read_objects(newest, bind(summarize, request), time_left_ms)
         return json_answer(describe_dead_letters(request, listed, summaries))
+
+    def _read_settled(self, request: WindowsRequest, time_left_ms: Callable[[], int]) -> Settled | None:
+        """How far the metric's rollups are settled; not asked where the answer can use none of them."""
+        if not fitting_rollups(request):
+            return None
+        return self._settled.read_settled(ROLLUPS, time_left_ms()).get(request.metric.layout)
 
     def _read_into(
         self, merger: Merger, request: WindowsRequest, settled: Settled | None, time_left_ms: Callable[[], int]

@@ -20,11 +20,15 @@ def plan_reads(request: WindowsRequest, settled: Settled | None, lateness_ms: in
     Shapes: settled, how far the metric's rollups are; None: not at all.
     """
     from_ms, until_ms = (settled.from_ms, settled.until(lateness_ms)) if settled else (0, 0)
-    base_ms, *rollups_ms = request.metric.steps_ms
-    steps_ms = [base_ms, *(step_ms for step_ms in rollups_ms if _fits(request, step_ms))]
+    steps_ms = [request.metric.window_ms, *fitting_rollups(request)]
     buckets = _buckets(request)
     spans = cover(request.start_ms, request.end_ms, steps_ms, from_ms, until_ms)
     return [plan_span(request.metric, span, buckets) for span in spans]
+
+
+def fitting_rollups(request: WindowsRequest) -> list[int]:
+    """The sizes of the metric's rollups that the answer's windows are made of, rising, milliseconds."""
+    return [step_ms for step_ms in request.metric.steps_ms[1:] if _fits(request, step_ms)]
 
 
 def _fits(request: WindowsRequest, step_ms: int) -> bool:

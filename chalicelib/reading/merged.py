@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from chalicelib.aggregates.metric import GroupKey, Metric
 from chalicelib.aggregates.partial import Groups, States, merge_into
-from chalicelib.reading.plans import Span, plan_below, plan_span
+from chalicelib.reading.plans import Span, join_plans, plan_below, plan_span
 from chalicelib.reading.ports import ReadPlan, ShareReader, StoredShare
 
 
@@ -67,7 +67,11 @@ def read_windows(
     Raises: TransientError when a read failed or was not done in time; DefinitionChangedError.
     """
     read: dict[MetricWindow, _Merging] = {}
-    plans = [plan_span(metrics[name], span, range(metrics[name].buckets)) for name, span in _spans(windows)]
+    plans = join_plans(
+        plan_span(metric, Span(window.step_ms, window.window_start_ms, window.window_end_ms), range(metric.buckets))
+        for window in sorted(set(windows))
+        for metric in [metrics[window.metric]]
+    )
     made_of: dict[int, MetricWindow] = {}  # by a plan's identity: an hour is read for its own sake, and for its day's
     while plans:
         below: list[ReadPlan] = []
@@ -96,15 +100,3 @@ def read_windows(
         )
         for window, merging in sorted(read.items(), key=itemgetter(0))
     ]
-
-
-def _spans(windows: Iterable[MetricWindow]) -> list[tuple[str, Span]]:
-    """The windows, by metric, as spans: those next to each other are one, and read at once."""
-    spans: list[tuple[str, Span]] = []
-    for window in sorted(set(windows)):
-        name, last = spans[-1] if spans else ("", Span(0, 0, 0))
-        if MetricWindow(name, last.step_ms, last.end_ms) == window:
-            spans[-1] = (name, last._replace(end_ms=window.window_end_ms))
-        else:
-            spans.append((window.metric, Span(window.step_ms, window.window_start_ms, window.window_end_ms)))
-    return spans

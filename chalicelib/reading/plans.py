@@ -7,6 +7,8 @@ answer, for a rollup that is settled holds what its smaller windows hold.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from chalicelib.aggregates.metric import Metric
 from chalicelib.aggregates.rollup import WindowKey, step_below
 from chalicelib.aggregates.windows import window_start
@@ -25,6 +27,17 @@ def plan_span(metric: Metric, span: Span, buckets: Iterable[int]) -> ReadPlan:
     """Plan to read all that is stored of these windows in these buckets."""
     partitions = [partition for bucket in buckets for partition in metric.partitions_of(bucket, span.step_ms)]
     return ReadPlan(metric, span.step_ms, tuple(partitions), span.start_ms, span.end_ms)
+
+
+def join_plans(plans: Iterable[ReadPlan]) -> list[ReadPlan]:
+    """Make one plan of those that go on where the one before them ends: one query a partition, and not one a window."""
+    joined: list[ReadPlan] = []
+    for plan in plans:
+        if joined and replace(joined[-1], start_ms=joined[-1].end_ms, end_ms=plan.end_ms) == plan:
+            joined[-1] = replace(joined[-1], end_ms=plan.end_ms)
+        else:
+            joined.append(plan)
+    return joined
 
 
 def window_of(plan: ReadPlan, share: StoredShare) -> WindowKey:
