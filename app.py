@@ -76,31 +76,35 @@ def redrive(event: SQSEvent) -> dict[str, Any]:
     return wiring.redrive(event.to_dict(), event.context)
 
 
+def _request() -> Request:
+    return cast("Request", app.current_request)
+
+
 @app.route("/v1/metrics")
 def metrics() -> Response:
-    return wiring.answer(lambda query: query.list_metrics())
+    return wiring.answer(_request(), lambda query: query.list_metrics())
 
 
 @app.route("/v1/metrics/{metric}")
 def metric(metric: str) -> Response:
-    return wiring.answer(lambda query: query.describe_metric(metric))
+    return wiring.answer(_request(), lambda query: query.describe_metric(metric))
 
 
 @app.route("/v1/metrics/{metric}/windows")
 def windows(metric: str) -> Response:
-    return wiring.windows(metric, cast("Request", app.current_request), app.lambda_context)
+    return wiring.windows(metric, _request(), app.lambda_context)
 
 
 @app.route("/v1/dead-letters")
 def dead_letters() -> Response:
-    return wiring.dead_letters(cast("Request", app.current_request), app.lambda_context)
+    return wiring.dead_letters(_request(), app.lambda_context)
 
 
 @app.route("/v1/stream")
 def stream() -> Response:
-    return wiring.stream(app.lambda_context)
+    return wiring.stream(_request(), app.lambda_context)
 
 
 @app.route("/v1/health")
 def health() -> Response:
-    return wiring.answer(lambda query: query.health())
+    return wiring.answer(_request(), lambda query: query.health())

@@ -27,8 +27,8 @@ from chalicelib.aws.aggregates_table import AggregatesTable
 from chalicelib.aws.dead_letters_reader import DeadLettersReader
 from chalicelib.aws.events_stream import EventsStream
 from chalicelib.consumers.ports import PartialPut
+from chalicelib.http import HttpAnswer
 from chalicelib.query.endpoints import Query
-from chalicelib.query.http import HttpAnswer
 from localstage import aws
 from localstage.emulator import Emulator
 from ops.resources import ensure

@@ -38,8 +38,9 @@ from chalicelib.consumers.rollup import RollUp
 from chalicelib.consumers.settle import Duty, Settle, SettleAll
 from chalicelib.consumers.tick import TICK_TYPE, Tick, TickData
 from chalicelib.effects import check_handlers
+from chalicelib.http import HttpAnswer, finish
 from chalicelib.query.endpoints import Query
-from chalicelib.query.http import HttpAnswer, respond
+from chalicelib.query.http import respond
 from chalicelib.records.decode import Decoder, EventType
 from chalicelib.settings import Settings, read_settings
 
@@ -291,32 +292,31 @@ def _now_ms() -> int:
     return int(time() * 1000)
 
 
-def answer(ask: Callable[[Query], HttpAnswer]) -> Response:
+def answer(request: Request, ask: Callable[[Query], HttpAnswer]) -> Response:
     """Ask, and hand the answer to Chalice; an error of the asker's or of the moment is a problem+json answer."""
     started = perf_counter()
-    answered = respond(lambda: ask(_query()))
+    answered = finish(respond(lambda: ask(_query())), request.headers.get("if-none-match"))
     telemetry.publish_answer(answered.status, elapsed_ms=(perf_counter() - started) * 1000)
     return Response(answered.body, dict(answered.headers), answered.status)
 
 
 def windows(metric: str, request: Request, context: Any) -> Response:
     """Answer `/v1/metrics/{metric}/windows`."""
-    accept = request.headers.get("accept")
-    return answer(
-        lambda query: query.windows(metric, _parameters(request), accept, context.get_remaining_time_in_millis)
-    )
+    given, accept = _parameters(request), request.headers.get("accept")
+    return answer(request, lambda query: query.windows(metric, given, accept, context.get_remaining_time_in_millis))
 
 
 def dead_letters(request: Request, context: Any) -> Response:
     """Answer `/v1/dead-letters`."""
-    return answer(lambda query: query.dead_letters(_parameters(request), context.get_remaining_time_in_millis))
+    given = _parameters(request)
+    return answer(request, lambda query: query.dead_letters(given, context.get_remaining_time_in_millis))
+
+
+def stream(request: Request, context: Any) -> Response:
+    """Answer `/v1/stream`."""
+    return answer(request, lambda query: query.stream(context.get_remaining_time_in_millis))
 
 
 def _parameters(request: Request) -> dict[str, list[str]]:
     given = request.query_params
     return {name: given.getlist(name) for name in given} if given else {}
-
-
-def stream(context: Any) -> Response:
-    """Answer `/v1/stream`."""
-    return answer(lambda query: query.stream(context.get_remaining_time_in_millis))

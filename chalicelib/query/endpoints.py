@@ -10,12 +10,13 @@ from functools import partial as bind
 from urllib.parse import urlencode
 
 from chalicelib.aggregates.metric import Catalog, Metric
+from chalicelib.http import HttpAnswer
 from chalicelib.query.answer import Merger, page_of
 from chalicelib.query.dead_letters import describe_dead_letters, parse_dead_letters_request, summarize
 from chalicelib.query.describe import describe_metric, describe_stream, instant_or_null
 from chalicelib.query.errors import ParameterError, UnknownMetricError, quoted
 from chalicelib.query.formats import Answer, Statistics
-from chalicelib.query.http import HttpAnswer, json_answer, negotiate
+from chalicelib.query.http import json_answer, negotiate
 from chalicelib.query.plan import fitting_rollups, plan_reads
 from chalicelib.query.ports import LettersReader
 from chalicelib.query.request import WindowsRequest, parse_request

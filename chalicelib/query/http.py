@@ -10,18 +10,11 @@ from typing import Any
 from msgspec import Struct
 
 from chalicelib.errors import DefinitionChangedError, TransientError
+from chalicelib.http import HttpAnswer
 from chalicelib.query.errors import NotAcceptableError, ParameterError, UnknownMetricError, quoted
 from chalicelib.query.formats import FORMATS, Format, write_json
 
 RETRY_AFTER_S = 5
-
-
-class HttpAnswer(Struct, frozen=True):
-    """An answer as HTTP carries it."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: str
 
 
 class Problem(Struct, frozen=True):
