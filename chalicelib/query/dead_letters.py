@@ -5,9 +5,9 @@ What it counts is what a redrive would put back: letters that the stream has acc
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from chalicelib.aggregates.windows import UNIT_MS, format_instant, parse_instant, window_start
 from chalicelib.query.errors import ParameterError, quoted
@@ -18,6 +18,7 @@ from chalicelib.records.letter import REASONS, Letter, LettersError
 
 DAY_MS = UNIT_MS["d"]
 RANGE_DEFAULT_MS = 7 * DAY_MS
+Day = Annotated[str, Meta(extra_json_schema={"format": "date"})]
 UNREADABLE = "unreadable"  # in the place of a reason: an object that is cut short or corrupt, counted as one
 PARAMETERS = {parameter.name: parameter for parameter in DEAD_LETTERS_PARAMETERS}
 
@@ -31,12 +32,50 @@ class DeadLettersRequest(Struct, frozen=True):
     limit: int
 
 
+class Example(Struct, frozen=True):
+    """A dead letter without its payload; key is the object in S3 that keeps it whole."""
+
+    reason: str
+    error: str
+    arrived_at: str
+    shard_id: str
+    sequence_number: str
+    sub_sequence_number: int | None
+    key: str
+
+
 class ObjectSummary(Struct, frozen=True):
-    """What one object holds: letters by reason, and some of them by their names in the answer."""
+    """What one object holds: letters by reason, and some of them."""
 
     day: str
     counts: Mapping[str, int]
-    examples: Sequence[Mapping[str, Any]]
+    examples: Sequence[Example]
+
+
+class ObjectsRead(Struct, frozen=True):
+    """How many objects of dead letters there are, and how many of them the answer tells of."""
+
+    found: int
+    read: int
+
+
+class ReasonCount(Struct, frozen=True):
+    """How many dead letters of a day have a reason."""
+
+    day: Day
+    reason: str
+    count: int
+
+
+class DeadLettersAnswer(Struct, frozen=True):
+    """What could not be counted in the days `[start, end)`; complete, when nothing is left out."""
+
+    start: Day
+    end: Day
+    complete: bool
+    objects: ObjectsRead
+    counts: tuple[ReasonCount, ...]
+    examples: tuple[Example, ...]
 
 
 def parse_dead_letters_request(given: Mapping[str, Sequence[str]], now_ms: int) -> DeadLettersRequest:
@@ -62,7 +101,7 @@ def parse_dead_letters_request(given: Mapping[str, Sequence[str]], now_ms: int) 
 def summarize(request: DeadLettersRequest, stored: LetterObject, letters: Iterator[Letter]) -> ObjectSummary:
     """Go through an object once, keeping counts and a few examples of it."""
     counts: Counter[str] = Counter()
-    examples: list[Mapping[str, Any]] = []
+    examples: list[Example] = []
     try:
         for letter in letters:
             if request.reason in (None, letter.reason):
@@ -77,36 +116,36 @@ def summarize(request: DeadLettersRequest, stored: LetterObject, letters: Iterat
 
 def describe_dead_letters(
     request: DeadLettersRequest, listed: ObjectList, summaries: Sequence[ObjectSummary | None]
-) -> dict[str, Any]:
+) -> DeadLettersAnswer:
     """The answer. Shapes: summaries are of the first objects listed, None for one that was not read in time."""
     read = [summary for summary in summaries if summary is not None]
     counts: Counter[tuple[str, str]] = Counter()
     for summary in read:
         counts.update({(summary.day, reason): count for reason, count in summary.counts.items()})
     examples = [example for summary in read for example in summary.examples]
-    newest = sorted(examples, key=lambda example: example["arrived_at"].rstrip("Z"), reverse=True)
+    newest = sorted(examples, key=lambda example: example.arrived_at.rstrip("Z"), reverse=True)
     by_day = sorted(counts.items(), key=lambda each: each[0][1])
     by_day.sort(key=lambda each: each[0][0], reverse=True)
-    return {
-        "start": request.start_day,
-        "end": request.end_day,
-        "complete": listed.is_whole and len(read) == len(listed.objects),
-        "objects": {"found": len(listed.objects), "read": len(read)},
-        "counts": [{"day": day, "reason": reason, "count": count} for (day, reason), count in by_day],
-        "examples": newest[: request.limit],
-    }
+    return DeadLettersAnswer(
+        start=request.start_day,
+        end=request.end_day,
+        complete=listed.is_whole and len(read) == len(listed.objects),
+        objects=ObjectsRead(len(listed.objects), len(read)),
+        counts=tuple(ReasonCount(day, reason, count) for (day, reason), count in by_day),
+        examples=tuple(newest[: request.limit]),
+    )
 
 
-def _example(letter: Letter, key: str) -> Mapping[str, Any]:
-    return {
-        "reason": letter.reason,
-        "error": letter.error,
-        "arrived_at": letter.arrived_at,
-        "shard_id": letter.shard_id,
-        "sequence_number": letter.sequence_number,
-        "sub_sequence_number": letter.sub_sequence_number,
-        "key": key,
-    }
+def _example(letter: Letter, key: str) -> Example:
+    return Example(
+        letter.reason,
+        letter.error,
+        letter.arrived_at,
+        letter.shard_id,
+        letter.sequence_number,
+        letter.sub_sequence_number,
+        key,
+    )
 
 
 def _day_ms(parameter: str, text: str) -> int:

@@ -13,7 +13,14 @@ from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.http import HttpAnswer
 from chalicelib.query.answer import Merger, page_of
 from chalicelib.query.dead_letters import describe_dead_letters, parse_dead_letters_request, summarize
-from chalicelib.query.describe import describe_metric, describe_stream, instant_or_null
+from chalicelib.query.describe import (
+    HealthAnswer,
+    MetricDescription,
+    MetricsAnswer,
+    describe_metric,
+    describe_stream,
+    instant_or_null,
+)
 from chalicelib.query.errors import ParameterError, UnknownMetricError, quoted
 from chalicelib.query.formats import Answer, Statistics
 from chalicelib.query.http import json_answer, negotiate
@@ -73,11 +80,11 @@ class Query:
 
     def health(self) -> HttpAnswer:
         """Whether requests are answered at all; nothing is read for it."""
-        return json_answer({"status": "ok", "stage": self._stage})
+        return json_answer(HealthAnswer("ok", self._stage))
 
     def list_metrics(self) -> HttpAnswer:
         """What there is to ask for."""
-        return json_answer({"metrics": [self._describe(metric) for metric in self._catalog.metrics.values()]})
+        return json_answer(MetricsAnswer(tuple(map(self._describe, self._catalog.metrics.values()))))
 
     def describe_metric(self, name: str) -> HttpAnswer:
         """One metric.
@@ -174,7 +181,7 @@ class Query:
             raise UnknownMetricError(f"no metric is named {quoted(name)}; there are: {known}")
         return self._catalog.metrics[name]
 
-    def _describe(self, metric: Metric) -> dict[str, object]:
+    def _describe(self, metric: Metric) -> MetricDescription:
         return describe_metric(metric, self._lateness_of(metric))
 
     def _lateness_of(self, metric: Metric) -> int:

@@ -3,16 +3,18 @@
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from chalicelib.aggregates.windows import format_duration, format_instant
 from chalicelib.query.answer import Page, Row
-from chalicelib.query.describe import instant_or_null
+from chalicelib.query.describe import Instant, instant_or_null
 from chalicelib.query.parameters import ALL
 from chalicelib.query.request import WINDOW_START, Column, WindowsRequest
+
+ROW_SCHEMA = {"type": "object", "additionalProperties": {"type": ["string", "number", "null"]}}
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -23,6 +25,25 @@ class Statistics(Struct, frozen=True):
     elapsed_ms: int
     items_read: int
     read_units: float
+
+
+class WindowsAnswer(Struct, frozen=True):
+    """The windows of a metric in the range `[start, end)`: a page of rows, one for each window and group.
+
+    Shapes: data has the columns that meta names; decimals are exact numbers. next is the cursor of the next page.
+            Each event that the stream accepted before complete_until is in it.
+    """
+
+    metric: str
+    start: Instant
+    end: Instant
+    step: str
+    complete_until: Instant | None
+    meta: tuple[Column, ...]
+    data: Annotated[list[dict[str, Any]], Meta(extra_json_schema={"items": ROW_SCHEMA})]
+    rows: int
+    next: str | None
+    statistics: Statistics
 
 
 class Answer(Struct, frozen=True):
@@ -52,18 +73,18 @@ def write_answer_json(answer: Answer) -> str:
     """Write an answer with all that is known about it."""
     request = answer.request
     return write_json(
-        {
-            "metric": request.metric.name,
-            "start": format_instant(request.start_ms),
-            "end": format_instant(request.end_ms),
-            "step": ALL if request.step_ms is None else format_duration(request.step_ms),
-            "complete_until": instant_or_null(answer.complete_until_ms),
-            "meta": request.columns,
-            "data": list(_objects(answer)),
-            "rows": len(answer.page.rows),
-            "next": answer.page.next,
-            "statistics": answer.statistics,
-        }
+        WindowsAnswer(
+            metric=request.metric.name,
+            start=format_instant(request.start_ms),
+            end=format_instant(request.end_ms),
+            step=ALL if request.step_ms is None else format_duration(request.step_ms),
+            complete_until=instant_or_null(answer.complete_until_ms),
+            meta=request.columns,
+            data=list(_objects(answer)),
+            rows=len(answer.page.rows),
+            next=answer.page.next,
+            statistics=answer.statistics,
+        )
     )
 
 

@@ -26,6 +26,16 @@ class Problem(Struct, frozen=True):
     headers: Mapping[str, str] = {}
 
 
+class ProblemAnswer(Struct, frozen=True, omit_defaults=True):
+    """What went wrong, as RFC 9457 has it; parameter is the one at fault, if one is."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    parameter: str | None = None
+
+
 # The first whose error fits. Each error's message is the problem's `detail`, unless the message is not for askers.
 PROBLEMS: Sequence[tuple[type[Exception], Problem]] = (
     (NotAcceptableError, Problem("not-acceptable", "No acceptable format", 406)),
@@ -53,15 +63,11 @@ def respond(ask: Callable[[], HttpAnswer]) -> HttpAnswer:
 
 def _problem(error: Exception) -> HttpAnswer:
     problem = next(problem for kind, problem in PROBLEMS if isinstance(error, kind))
-    document = {
-        "type": f"urn:highwater:problem:{problem.type}",
-        "title": problem.title,
-        "status": problem.status,
-        "detail": str(error),
-    }
+    parameter, detail = None, str(error)
     if isinstance(error, ParameterError):
         parameter = _well_formed(error.parameter)
-        document |= {"detail": f"{parameter}: {error}", "parameter": parameter}
+        detail = f"{parameter}: {detail}"
+    document = ProblemAnswer(f"urn:highwater:problem:{problem.type}", problem.title, problem.status, detail, parameter)
     headers = {"Content-Type": "application/problem+json", **problem.headers}
     return HttpAnswer(problem.status, headers, write_json(document))
 
