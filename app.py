@@ -108,3 +108,8 @@ def stream() -> Response:
 @app.route("/v1/health")
 def health() -> Response:
     return wiring.answer(_request(), lambda query: query.health())
+
+
+@app.route("/openapi.json")
+def openapi() -> Response:
+    return wiring.openapi(_request())

@@ -40,7 +40,7 @@ from chalicelib.consumers.tick import TICK_TYPE, Tick, TickData
 from chalicelib.effects import check_handlers
 from chalicelib.http import HttpAnswer, finish
 from chalicelib.query.endpoints import Query
-from chalicelib.query.http import respond
+from chalicelib.query.http import lasting_answer, respond
 from chalicelib.records.decode import Decoder, EventType
 from chalicelib.settings import Settings, read_settings
 
@@ -294,8 +294,24 @@ def _now_ms() -> int:
 
 def answer(request: Request, ask: Callable[[Query], HttpAnswer]) -> Response:
     """Ask, and hand the answer to Chalice; an error of the asker's or of the moment is a problem+json answer."""
+    return _respond(request, lambda: ask(_query()))
+
+
+def openapi(request: Request) -> Response:
+    """Answer `/openapi.json`."""
+    return _respond(request, _openapi)
+
+
+@cache
+def _openapi() -> HttpAnswer:
+    from chalicelib.query.openapi import describe_api  # noqa: PLC0415  few ask for it, and then once
+
+    return lasting_answer(describe_api(security=None))
+
+
+def _respond(request: Request, give: Callable[[], HttpAnswer]) -> Response:
     started = perf_counter()
-    answered = finish(respond(lambda: ask(_query())), request.headers.get("if-none-match"))
+    answered = finish(respond(give), request.headers.get("if-none-match"))
     telemetry.publish_answer(answered.status, elapsed_ms=(perf_counter() - started) * 1000)
     return Response(answered.body, dict(answered.headers), answered.status)
 

@@ -11,7 +11,8 @@ from urllib.parse import urlencode
 
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.http import HttpAnswer
-from chalicelib.query.answer import Merger, page_of
+from chalicelib.query.answer import page_of
+from chalicelib.query.caching import caching_of_windows
 from chalicelib.query.dead_letters import describe_dead_letters, parse_dead_letters_request, summarize
 from chalicelib.query.describe import (
     HealthAnswer,
@@ -23,23 +24,17 @@ from chalicelib.query.describe import (
 )
 from chalicelib.query.errors import ParameterError, UnknownMetricError, quoted
 from chalicelib.query.formats import Answer, Statistics
-from chalicelib.query.http import json_answer, negotiate
-from chalicelib.query.plan import fitting_rollups, plan_reads
+from chalicelib.query.http import json_answer, lasting_answer, negotiate
 from chalicelib.query.ports import LettersReader
-from chalicelib.query.request import WindowsRequest, parse_request
+from chalicelib.query.request import parse_request
+from chalicelib.query.scan import Scanner
 from chalicelib.reading.completeness import complete_until
-from chalicelib.reading.plans import plan_below
 from chalicelib.reading.ports import (
-    ROLLUPS,
     ProgressReader,
-    ReadCost,
-    ReadPlan,
-    Settled,
     SettledReader,
     ShardLister,
     ShardProgress,
     ShareReader,
-    StoredShare,
 )
 from chalicelib.records.shard import Shard
 
@@ -71,9 +66,8 @@ class Query:
         self._stage = stage
         self._stream = stream
         self._lateness_ms = lateness_ms
-        self._shares = shares
+        self._scanner = Scanner(shares, settled)
         self._progress = progress
-        self._settled = settled
         self._shards = shards
         self._letters = letters
         self._clock_ms = clock_ms
@@ -84,14 +78,14 @@ class Query:
 
     def list_metrics(self) -> HttpAnswer:
         """What there is to ask for."""
-        return json_answer(MetricsAnswer(tuple(map(self._describe, self._catalog.metrics.values()))))
+        return lasting_answer(MetricsAnswer(tuple(map(self._describe, self._catalog.metrics.values()))))
 
     def describe_metric(self, name: str) -> HttpAnswer:
         """One metric.
 
         Raises: UnknownMetricError.
         """
-        return json_answer(self._describe(self._metric(name)))
+        return lasting_answer(self._describe(self._metric(name)))
 
     def stream(self, remaining_ms: Callable[[], int]) -> HttpAnswer:
         """How far each shard of the events stream has been committed.
@@ -115,16 +109,18 @@ class Query:
         request = parse_request(self._metric(name), parameters, began_ms)
         form = negotiate(_first(parameters, "format"), accept)
         shards, progress = self._read_standing(began_ms, remaining_ms)
-        time_left_ms = bind(self._time_left_ms, began_ms, remaining_ms)
-        merger = Merger(request)
-        cost = self._read_into(merger, request, self._read_settled(request, time_left_ms), time_left_ms)
-        page = page_of(request, merger.groups)
-        statistics = Statistics(self._clock_ms() - began_ms, cost.items_read, cost.read_units)
-        answer = Answer(request, page, complete_until(shards, progress), statistics)
+        lateness_ms = self._lateness_of(request.metric)
+        scanned = self._scanner.scan(request, lateness_ms, bind(self._time_left_ms, began_ms, remaining_ms))
+        page = page_of(request, scanned.groups)
+        complete_until_ms = complete_until(shards, progress)
+        statistics = Statistics(self._clock_ms() - began_ms, scanned.cost.items_read, scanned.cost.read_units)
+        answer = Answer(request, page, complete_until_ms, statistics)
         body = form.write(answer)
         if len(json.dumps(body)) > BODY_BYTES_MAX:
             raise ParameterError("limit", f"these {len(page.rows)} rows are over {BODY_BYTES_MAX} bytes; ask for fewer")
-        return HttpAnswer(200, {"Content-Type": form.content_type, **_headers(answer, parameters)}, body)
+        caching = caching_of_windows(request, form.name, scanned.revision, complete_until_ms, lateness_ms)
+        headers = {"Content-Type": form.content_type, **caching, **_headers(answer, parameters)}
+        return HttpAnswer(200, headers, body)
 
     def dead_letters(self, parameters: Mapping[str, Sequence[str]], remaining_ms: Callable[[], int]) -> HttpAnswer:
         """What could not be counted, by reason and day, with examples.
@@ -138,31 +134,6 @@ class Query:
         newest = listed.objects[:OBJECTS_READ_MAX]
         summaries = self._letters.read_objects(newest, bind(summarize, request), time_left_ms)
         return json_answer(describe_dead_letters(request, listed, summaries))
-
-    def _read_settled(self, request: WindowsRequest, time_left_ms: Callable[[], int]) -> Settled | None:
-        """How far the metric's rollups are settled; not asked where the answer can use none of them."""
-        if not fitting_rollups(request):
-            return None
-        return self._settled.read_settled(ROLLUPS, time_left_ms()).get(request.metric.layout)
-
-    def _read_into(
-        self, merger: Merger, request: WindowsRequest, settled: Settled | None, time_left_ms: Callable[[], int]
-    ) -> ReadCost:
-        """Read what the answer is made of; a rollup that was too large to be stored, from the windows that it is of."""
-        cost = ReadCost()
-        plans = plan_reads(request, settled, self._lateness_of(request.metric))
-        while plans:
-            below: list[ReadPlan] = []
-
-            def take(plan: ReadPlan, share: StoredShare, below: list[ReadPlan] = below) -> None:
-                if share.groups is None:
-                    below.append(plan_below(plan, share))
-                else:
-                    merger.add(share.window_start_ms, share.groups)
-
-            cost += self._shares.read_shares(plans, take, time_left_ms())
-            plans = below
-        return cost
 
     def _read_standing(
         self, began_ms: int, remaining_ms: Callable[[], int]

@@ -14,7 +14,7 @@ from chalicelib.query.describe import Instant, instant_or_null
 from chalicelib.query.parameters import ALL
 from chalicelib.query.request import WINDOW_START, Column, WindowsRequest
 
-ROW_SCHEMA = {"type": "object", "additionalProperties": {"type": ["string", "number", "null"]}}
+CELL = {"type": ["string", "number", "null"]}
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -40,7 +40,7 @@ class WindowsAnswer(Struct, frozen=True):
     step: str
     complete_until: Instant | None
     meta: tuple[Column, ...]
-    data: Annotated[list[dict[str, Any]], Meta(extra_json_schema={"items": ROW_SCHEMA})]
+    data: list[Annotated[dict[str, Any], Meta(extra_json_schema={"additionalProperties": CELL})]]
     rows: int
     next: str | None
     statistics: Statistics

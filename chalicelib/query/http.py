@@ -8,13 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chalicelib.errors import DefinitionChangedError, TransientError
 from chalicelib.http import HttpAnswer
+from chalicelib.query.caching import caching_of_document
 from chalicelib.query.errors import NotAcceptableError, ParameterError, UnknownMetricError, quoted
-from chalicelib.query.formats import FORMATS, Format, write_json
+from chalicelib.query.formats import FORMATS, JSON, Format, write_json
 
 RETRY_AFTER_S = 5
+PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Struct, frozen=True):
@@ -68,7 +71,7 @@ def _problem(error: Exception) -> HttpAnswer:
         parameter = _well_formed(error.parameter)
         detail = f"{parameter}: {detail}"
     document = ProblemAnswer(f"urn:highwater:problem:{problem.type}", problem.title, problem.status, detail, parameter)
-    headers = {"Content-Type": "application/problem+json", **problem.headers}
+    headers = {"Content-Type": PROBLEM_MEDIA_TYPE, **problem.headers}
     return HttpAnswer(problem.status, headers, write_json(document))
 
 
@@ -79,7 +82,13 @@ def _well_formed(text: str) -> str:
 
 def json_answer(document: Any) -> HttpAnswer:
     """Answer with a JSON document."""
-    return HttpAnswer(200, {"Content-Type": "application/json"}, write_json(document))
+    return HttpAnswer(200, {"Content-Type": JSON.content_type}, write_json(document))
+
+
+def lasting_answer(document: Any) -> HttpAnswer:
+    """Answer with a JSON document that seldom changes; who has it already need not be sent it again."""
+    answer = json_answer(document)
+    return replace(answer, headers={**answer.headers, **caching_of_document(answer.body)})
 
 
 def negotiate(name: str | None, accept: str | None) -> Format:

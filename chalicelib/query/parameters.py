@@ -12,6 +12,7 @@ from chalicelib.records.letter import REASONS
 
 ROWS_DEFAULT = 1_000
 ROWS_MAX = 10_000
+WINDOWS_MAX = 100_000  # in one answer, before paging, and read for one: 69 days of minutes
 ALL = "all"  # the step that is the whole range
 EXAMPLES_DEFAULT = 20
 EXAMPLES_MAX = 100

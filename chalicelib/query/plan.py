@@ -4,11 +4,17 @@ Groups are dealt to buckets by the values of all dimensions. So a request that n
 buckets of these groups, and any other request reads every bucket.
 """
 
+from bisect import bisect_left
 from itertools import product
 from math import prod
 
+from msgspec.structs import replace
+
+from chalicelib.aggregates.windows import format_duration, format_instant
+from chalicelib.query.errors import ParameterError
+from chalicelib.query.parameters import ALL, WINDOWS_MAX
 from chalicelib.query.request import WindowsRequest
-from chalicelib.reading.plans import cover, plan_span
+from chalicelib.reading.plans import Span, cover, plan_span
 from chalicelib.reading.ports import ReadPlan, Settled
 
 GROUPS_MAX = 10_000  # dealing so many to their buckets takes some 10 ms; more are likely in every bucket anyway
@@ -19,11 +25,36 @@ def plan_reads(request: WindowsRequest, settled: Settled | None, lateness_ms: in
 
     Shapes: settled, how far the metric's rollups are; None: not at all.
     """
+    buckets = _buckets(request)
+    return [plan_span(request.metric, span, buckets) for span in _spans(request, settled, lateness_ms)]
+
+
+def too_many_windows(request: WindowsRequest, settled: Settled | None, lateness_ms: int) -> ParameterError:
+    """Why a request that reads over WINDOWS_MAX stored windows is refused, and what of the same would be answered.
+
+    Why not before anything is read: a plan tells how many windows there may be, and most may hold nothing.
+    """
+
+    def fits(asked: WindowsRequest) -> bool:
+        spans = _spans(asked, settled, lateness_ms)
+        return sum((span.end_ms - span.start_ms) // span.step_ms for span in spans) <= WINDOWS_MAX
+
+    starts_ms = range(request.start_ms, request.end_ms, request.metric.window_ms)
+    latest = bisect_left(starts_ms, True, key=lambda start_ms: fits(replace(request, start_ms=start_ms)))
+    fitting = [f"start={format_instant(starts_ms[latest])}"]
+    for step_ms in (*request.metric.steps_ms[1:], None):
+        if fits(replace(request, step_ms=step_ms)):
+            fitting.insert(0, f"step={format_duration(step_ms) if step_ms else ALL}")
+            break
+    return ParameterError(
+        "step", f"the answer is made of over {WINDOWS_MAX} stored windows; {' or '.join(fitting)} would do"
+    )
+
+
+def _spans(request: WindowsRequest, settled: Settled | None, lateness_ms: int) -> list[Span]:
     from_ms, until_ms = (settled.from_ms, settled.until(lateness_ms)) if settled else (0, 0)
     steps_ms = [request.metric.window_ms, *fitting_rollups(request)]
-    buckets = _buckets(request)
-    spans = cover(request.start_ms, request.end_ms, steps_ms, from_ms, until_ms)
-    return [plan_span(request.metric, span, buckets) for span in spans]
+    return cover(request.start_ms, request.end_ms, steps_ms, from_ms, until_ms)
 
 
 def fitting_rollups(request: WindowsRequest) -> list[int]:

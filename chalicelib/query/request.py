@@ -25,14 +25,13 @@ from chalicelib.aggregates.windows import (
 )
 from chalicelib.query.cursor import Cursor, Position, decode_cursor, position_of
 from chalicelib.query.errors import ParameterError, quoted
-from chalicelib.query.parameters import ALL, ROWS_DEFAULT, ROWS_MAX, WINDOWS_PARAMETERS, Parameter
+from chalicelib.query.parameters import ALL, ROWS_DEFAULT, ROWS_MAX, WINDOWS_MAX, WINDOWS_PARAMETERS, Parameter
 
 DAY_MS = UNIT_MS["d"]
 RANGE_DEFAULT_MS = UNIT_MS["h"]
 # Text and datetime hold the years 1 to 9999; a day of room on both sides is for the windows around an instant.
 INSTANT_MIN_MS = parse_instant("0001-01-03")
 INSTANT_MAX_MS = parse_instant("9999-12-30")
-WINDOWS_MAX = 100_000  # in one answer, before paging: the windows of 69 days of minutes
 
 WINDOW_START = "window_start"
 COLUMN_TYPES: Mapping[str, Any] = {"timestamp": int, "string": str | None, "integer": int, "decimal": Decimal | None}
@@ -117,7 +116,7 @@ def parse_request(metric: Metric, given: Mapping[str, Sequence[str]], now_ms: in
         metric=metric,
         start_ms=start_ms,
         end_ms=end_ms,
-        step_ms=_step_ms(metric, texts.get("step"), end_ms - start_ms),
+        step_ms=_step_ms(metric, texts.get("step"), start_ms, end_ms),
         group_by=group_by,
         where=_where(metric, given.get("where", ())),
         measures=measures,
@@ -179,7 +178,7 @@ def _check_instant(metric: Metric, parameter: str, instant_ms: int) -> None:
         raise ParameterError(parameter, f"it is within a window of {window}, the metric's base; nearest are {nearest}")
 
 
-def _step_ms(metric: Metric, text: str | None, range_ms: int) -> int | None:
+def _step_ms(metric: Metric, text: str | None, start_ms: int, end_ms: int) -> int | None:
     if text == ALL:
         return None
     window = format_duration(metric.window_ms)
@@ -189,13 +188,13 @@ def _step_ms(metric: Metric, text: str | None, range_ms: int) -> int | None:
         raise ParameterError("step", f"{error}; or `{ALL}`") from error
     if step_ms % metric.window_ms or step_ms > DAY_MS:
         raise ParameterError("step", f"it is no multiple of {window}, the metric's base window, up to 1d; or `{ALL}`")
-    if range_ms > step_ms * WINDOWS_MAX:
-        least_ms = -(-range_ms // (WINDOWS_MAX * metric.window_ms)) * metric.window_ms
+    if end_ms - start_ms > step_ms * WINDOWS_MAX:
+        least_ms = -(-(end_ms - start_ms) // (WINDOWS_MAX * metric.window_ms)) * metric.window_ms
         least = format_duration(least_ms) if least_ms <= DAY_MS else ALL
         raise ParameterError(
             "step",
-            f"the range has over {WINDOWS_MAX} windows of {format_duration(step_ms)}; "
-            f"the smallest step that fits it is {least}",
+            f"the range has over {WINDOWS_MAX} windows of {format_duration(step_ms)}; step={least} would do, "
+            f"or start={format_instant(end_ms - step_ms * WINDOWS_MAX)}",
         )
     return step_ms
 
