@@ -1,6 +1,6 @@
 """Reads what an answer is made of, and merges it: the plan carried out. No boto3 here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -25,6 +25,10 @@ class Scanned(Struct, frozen=True):
     cost: ReadCost
 
 
+class _TooManyWindowsError(Exception):
+    """More stored windows than one answer may be made of."""
+
+
 class Scanner:
     """Reads for requests, from rollups as far as they are settled."""
 
@@ -38,10 +42,16 @@ class Scanner:
         Raises: ParameterError when it is made of too much, or has too many groups; TransientError when the reads failed
                 or were not done in time; DefinitionChangedError.
         """
-        settled = self._read_settled(request, time_left_ms)
+        settled = self._read_settled(request, time_left_ms) if fitting_rollups(request) else None
+        try:
+            return self._read(request, plan_reads(request, settled, lateness_ms), time_left_ms)
+        except _TooManyWindowsError:
+            settled = self._read_settled(request, time_left_ms)  # another step might use rollups
+            raise too_many_windows(request, settled, lateness_ms) from None
+
+    def _read(self, request: WindowsRequest, plans: Sequence[ReadPlan], time_left_ms: Callable[[], int]) -> Scanned:
         merger, cost, revision = Merger(request), ReadCost(), 0
         windows = set()
-        plans = plan_reads(request, settled, lateness_ms)
         while plans:
             below: list[ReadPlan] = []
 
@@ -49,7 +59,7 @@ class Scanner:
                 nonlocal revision
                 windows.add((plan.step_ms, share.window_start_ms))
                 if len(windows) > WINDOWS_MAX:
-                    raise too_many_windows(request, settled, lateness_ms)
+                    raise _TooManyWindowsError
                 if share.groups is None:  # a rollup too large to be stored: the windows that it is made of tell
                     below.append(plan_below(plan, share))
                 else:
@@ -61,7 +71,5 @@ class Scanner:
         return Scanned(merger.groups, revision, cost)
 
     def _read_settled(self, request: WindowsRequest, time_left_ms: Callable[[], int]) -> Settled | None:
-        """How far the metric's rollups are settled; not asked where the answer can use none of them."""
-        if not fitting_rollups(request):
-            return None
+        """How far the metric's rollups are settled."""
         return self._settled.read_settled(ROLLUPS, time_left_ms()).get(request.metric.layout)

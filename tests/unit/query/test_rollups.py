@@ -10,6 +10,7 @@ from chalicelib.aggregates.rollup import Rollup
 from chalicelib.aggregates.windows import format_instant
 from chalicelib.consumers.rollup import RollUp
 from chalicelib.consumers.settle import Settle
+from chalicelib.query import plan, scan
 from chalicelib.query.request import DAY_MS
 from chalicelib.reading.ports import ROLLUPS, Settled
 from tests.unit.query.shop import CATALOG, HOUR_MS, MINUTE_MS, START_MS, TOTALS, Stage, sold
@@ -136,3 +137,30 @@ def test_reading_rollups_is_what_the_settled_purpose_says():
     stage = Stage(a_month(WRITERS[:1]))
     settle(stage, MIDNIGHT_MS + LATENESS_MS)
     assert set(stage.shares.read_settled(ROLLUPS, 1)) == {metric.layout for metric in CATALOG.metrics.values()}
+
+
+@pytest.mark.parametrize("parameters", [{"step": "1d"}, {"step": "all"}, {"step": "1m"}, {"step": "7m"}])
+def test_an_answer_made_of_too_many_stored_windows_is_refused_with_what_would_do(monkeypatch, parameters):
+    monkeypatch.setattr(scan, "WINDOWS_MAX", 2_000)
+    monkeypatch.setattr(plan, "WINDOWS_MAX", 2_000)
+    stage = Stage(a_month(WRITERS))
+    asked = A_MONTH | parameters
+    problem = stage.problem("totals", **asked)
+    assert (problem["status"], problem["parameter"]) == (400, "step")
+    start = problem["detail"].partition("start=")[2].removesuffix(" would do")
+    assert stage.answer("totals", **asked | {"start": start}).status == 200
+    assert "step=" not in problem["detail"].removeprefix("step: ")  # no rollup is settled yet, so no step helps
+
+    settle(stage, MIDNIGHT_MS + LATENESS_MS)
+    if parameters["step"] in ("1d", "all"):
+        assert stage.answer("totals", **asked).status == 200
+    else:
+        detail = stage.problem("totals", **asked)["detail"]
+        step = detail.partition("step=")[2].partition(" ")[0]
+        assert stage.answer("totals", **asked | {"step": step}).status == 200
+
+
+def test_a_range_of_many_windows_that_hold_little_is_answered(monkeypatch):
+    monkeypatch.setattr(scan, "WINDOWS_MAX", 10)
+    stage = Stage([sold(-(day + 1) * 86_400) for day in range(10)])
+    assert stage.ask("totals", **A_MONTH)["rows"] == 10
