@@ -9,7 +9,7 @@ import socket
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -18,6 +18,7 @@ import orjson
 from chalice.local import LambdaEventConverter, RouteMatcher
 
 from localstage.aws import ACCOUNT_ID
+from localstage.compression import CONTENT_ENCODING, compress
 from localstage.declarations import Api
 from localstage.runtime import Function, FunctionClosedError
 
@@ -38,12 +39,16 @@ class Response:
 
 
 class Gateway:
-    """Answers HTTP requests by way of the function that serves the API."""
+    """Answers HTTP requests by way of the function that serves the API.
 
-    def __init__(self, api: Api, function: Function, stage: str) -> None:
+    Shapes: compress_from, the size in bytes from which answers are compressed for whoever accepts that; None: none are.
+    """
+
+    def __init__(self, api: Api, function: Function, stage: str, *, compress_from: int | None = None) -> None:
         self._api = api
         self._function = function
         self._stage = stage
+        self._compress_from = compress_from
         self._converter = LambdaEventConverter(RouteMatcher(list(api.routes)), list(api.binary_types))
 
     def answer(self, method: str, target: str, headers: Mapping[str, list[str]], body: bytes) -> Response:
@@ -60,7 +65,8 @@ class Gateway:
             return Response(HTTPStatus.OK, tuple(self._api.preflight_headers[route].items()), b"")
         if method not in methods:
             return _json(HTTPStatus.FORBIDDEN, NO_SUCH_ROUTE)
-        return self._invoke(complete_event(event, headers, stage=self._stage, now_ms=int(time.time() * 1000)))
+        response = self._invoke(complete_event(event, headers, stage=self._stage, now_ms=int(time.time() * 1000)))
+        return self._compressed(response, headers)
 
     def _invoke(self, event: dict[str, Any]) -> Response:
         encoded = orjson.dumps(event)
@@ -73,6 +79,15 @@ class Gateway:
         if answer.function_error:
             return _json(HTTPStatus.BAD_GATEWAY, INTERNAL_ERROR)
         return response_of(orjson.loads(answer.payload))
+
+    def _compressed(self, response: Response, headers: Mapping[str, list[str]]) -> Response:
+        if self._compress_from is None:
+            return response
+        accepted = ",".join(headers.get("accept-encoding", []))
+        body = compress(response.body, response.headers, accepted, self._compress_from)
+        if body is None:
+            return response
+        return replace(response, headers=(*response.headers, (CONTENT_ENCODING, "gzip")), body=body)
 
 
 def complete_event(

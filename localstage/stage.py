@@ -172,7 +172,7 @@ class LocalStage:
             self._run(ScheduleRule(function, schedule.seconds), function, self._deployed)
         api_function = self._function(plan.api_function)
         self._deployed.callback(api_function.close)
-        self._server.gateway = Gateway(plan.api, api_function, self.stage)
+        self._server.gateway = Gateway(plan.api, api_function, self.stage, compress_from=plan.minimum_compression_size)
 
     def _map_stream(self, plan: MappingPlan) -> None:
         source = KinesisSource(self.endpoint_url, plan.stream, plan.starting_position, plan.role_arn)
