@@ -277,6 +277,14 @@ def test_a_head_request_has_no_body(sample: Sample, http: urllib3.PoolManager) -
     assert (answer.status, answer.data) == (200, b"")
 
 
+def test_an_api_can_stand_under_a_prefix_as_a_deployed_one_does(tmp_path: Path, http: urllib3.PoolManager) -> None:
+    with sample_stage(tmp_path, api_prefix="/api") as sample:
+        assert sample.stage.api_url.endswith("/api")
+        assert http.request("GET", f"{sample.stage.api_url}/items/7").json()["item"] == "7"
+        outside = http.request("GET", sample.stage.api_url.removesuffix("/api") + "/items/7")
+        assert (outside.status, outside.json()) == (403, {"message": "Forbidden"})
+
+
 def test_a_long_answer_is_compressed_for_whoever_accepts_that(sample: Sample, http: urllib3.PoolManager) -> None:
     url = f"{sample.stage.api_url}/echo"
     for size, encoding in ((2_000, "gzip"), (500, None)):
