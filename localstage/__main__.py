@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
             shards=options.shards,
             aws_port=options.aws_port,
             api_port=options.api_port,
+            api_prefix=options.api_prefix,
             settings=dict(options.set),
             redeliver=options.redeliver,
         ) as stage:
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of the emulated AWS, on 127.0.0.1; 0 takes a free one (%(default)s)",
     )
     add("--api-port", type=_port, default=8000, help="of the HTTP API, on 127.0.0.1; 0 takes a free one (%(default)s)")
+    add("--api-prefix", default="", metavar="/NAME", help="what the API stands under, as a deployed one does (nothing)")
     add("--redeliver", type=float, default=0, help="the fraction of batches delivered twice on purpose (%(default)s)")
     add("--set", action="append", default=[], type=_setting, metavar="NAME=VALUE", help="a setting; repeatable")
     add("--logs", action="store_true", help="show what the functions log")

@@ -1,15 +1,17 @@
 """API Gateway for one function: a request becomes the event of a REST API's proxy integration, its answer the response.
 
 What a deployed stage would answer without asking the function is answered here likewise: 403 for a route or a method
-that is not there, preflight requests of routes with CORS, 502 for a function that fails.
+that is not there, preflight requests of routes with CORS, 502 for a function that fails. A deployed API stands under
+the name of its stage (`/api`); a gateway with a prefix does too.
 """
 
 import base64
+import re
 import socket
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -18,12 +20,15 @@ import orjson
 from chalice.local import LambdaEventConverter, RouteMatcher
 
 from localstage.aws import ACCOUNT_ID
+from localstage.compression import CONTENT_ENCODING, compress
 from localstage.declarations import Api
 from localstage.runtime import Function, FunctionClosedError
 
 API_ID = "local"
 INTERNAL_ERROR = b'{"message": "Internal server error"}'
 NO_SUCH_ROUTE = b'{"message": "Missing Authentication Token"}'
+NO_SUCH_STAGE = b'{"message": "Forbidden"}'
+PREFIX = re.compile(r"(/[A-Za-z0-9_-]{1,128})?")  # what API Gateway allows as a stage's name
 REQUEST_BYTES_MAX = 6 * 1024 * 1024  # Lambda's limit for the event; API Gateway's own is ten
 TOO_LARGE = b'{"message": "Request Too Long"}'
 
@@ -38,19 +43,30 @@ class Response:
 
 
 class Gateway:
-    """Answers HTTP requests by way of the function that serves the API."""
+    """Answers HTTP requests by way of the function that serves the API.
 
-    def __init__(self, api: Api, function: Function, stage: str) -> None:
+    Shapes: compress_from, the size in bytes from which answers are compressed for whoever accepts that; None: none are.
+            prefix, `/name` of what the API stands under, or empty.
+    """
+
+    def __init__(
+        self, api: Api, function: Function, stage: str, *, compress_from: int | None = None, prefix: str = ""
+    ) -> None:
         self._api = api
         self._function = function
         self._stage = stage
+        self._compress_from = compress_from
+        self._prefix = prefix
         self._converter = LambdaEventConverter(RouteMatcher(list(api.routes)), list(api.binary_types))
 
     def answer(self, method: str, target: str, headers: Mapping[str, list[str]], body: bytes) -> Response:
         """Answer one request; `target` is path and query as they came, header names are in lower case."""
+        below = below_prefix(self._prefix, target)
+        if below is None:
+            return _json(HTTPStatus.FORBIDDEN, NO_SUCH_STAGE)
         try:
             event = self._converter.create_lambda_event(
-                method, target, {name: all_[-1] for name, all_ in headers.items()}, body
+                method, below, {name: all_[-1] for name, all_ in headers.items()}, body
             )
         except ValueError:  # chalice's word for no such route
             return _json(HTTPStatus.FORBIDDEN, NO_SUCH_ROUTE)
@@ -60,7 +76,9 @@ class Gateway:
             return Response(HTTPStatus.OK, tuple(self._api.preflight_headers[route].items()), b"")
         if method not in methods:
             return _json(HTTPStatus.FORBIDDEN, NO_SUCH_ROUTE)
-        return self._invoke(complete_event(event, headers, stage=self._stage, now_ms=int(time.time() * 1000)))
+        now_ms = int(time.time() * 1000)
+        complete = complete_event(event, headers, stage=self._stage, now_ms=now_ms, prefix=self._prefix)
+        return self._compressed(self._invoke(complete), headers)
 
     def _invoke(self, event: dict[str, Any]) -> Response:
         encoded = orjson.dumps(event)
@@ -74,12 +92,32 @@ class Gateway:
             return _json(HTTPStatus.BAD_GATEWAY, INTERNAL_ERROR)
         return response_of(orjson.loads(answer.payload))
 
+    def _compressed(self, response: Response, headers: Mapping[str, list[str]]) -> Response:
+        if self._compress_from is None:
+            return response
+        accepted = ",".join(headers.get("accept-encoding", []))
+        body = compress(response.body, response.headers, accepted, self._compress_from)
+        if body is None:
+            return response
+        return replace(response, headers=(*response.headers, (CONTENT_ENCODING, "gzip")), body=body)
+
+
+def below_prefix(prefix: str, target: str) -> str | None:
+    """What of a target is below the prefix, and so what routes are matched with; None for one that is not under it."""
+    if not target.startswith(prefix):
+        return None
+    below = target.removeprefix(prefix)
+    if below.startswith("/"):
+        return below
+    return f"/{below}" if not below or below.startswith("?") else None
+
 
 def complete_event(
-    event: dict[str, Any], headers: Mapping[str, list[str]], *, stage: str, now_ms: int
+    event: dict[str, Any], headers: Mapping[str, list[str]], *, stage: str, now_ms: int, prefix: str = ""
 ) -> dict[str, Any]:
     """Add to Chalice's event, which holds what Chalice reads, what the rest of the world may read.
 
+    Shapes: prefix is a part of `requestContext.path` and not of `path`.
     Source: API Gateway Developer Guide, "Input format of a Lambda function for proxy integration".
     """
     context = event["requestContext"]
@@ -100,6 +138,7 @@ def complete_event(
         "isBase64Encoded": event.get("isBase64Encoded", False),
         "requestContext": {
             **context,
+            "path": prefix + context["path"],
             "accountId": ACCOUNT_ID,
             "apiId": API_ID,
             "protocol": "HTTP/1.1",

@@ -62,6 +62,7 @@ class StagePlan:
 
     api: Api
     api_function: FunctionSpec
+    minimum_compression_size: int | None
     kinesis: list[MappingPlan]
     dynamodb: list[MappingPlan]
     queues: list[QueuePlan]
@@ -100,6 +101,7 @@ class Planner:
         return StagePlan(
             api=declarations.api,
             api_function=self._function(app, API_HANDLER, "app.app", API_CONCURRENCY),
+            minimum_compression_size=self._config(API_HANDLER).minimum_compression_size,
             kinesis=[self._mapping(app, trigger, "kinesis") for trigger in declarations.kinesis],
             dynamodb=[self._mapping(app, trigger, "dynamodb") for trigger in declarations.dynamodb],
             queues=[self._queue(app, trigger) for trigger in declarations.sqs],

@@ -16,7 +16,7 @@ from localstage.destination import Destination
 from localstage.dynamodb import DynamoDBSource
 from localstage.emulator import Emulator, free_port
 from localstage.errors import StageError
-from localstage.gateway import Gateway, GatewayServer
+from localstage.gateway import PREFIX, Gateway, GatewayServer
 from localstage.kinesis import KinesisSource
 from localstage.plan import MappingPlan, Planner, StagePlan
 from localstage.poller import EventSourceMapping, ShardProgress
@@ -37,8 +37,10 @@ class LocalStage:
 
     Shapes:  shards, of the events stream; ports on 127.0.0.1, 0 for a free one; settings, environment variables for the
              functions; redeliver, the fraction of batches delivered a second time on purpose; mapping, by the
-             function's name in `app.py`, fields of `MappingOptions` that replace what is declared.
-    Raises:  StageError, on entry, when it cannot start: one line that says why.
+             function's name in `app.py`, fields of `MappingOptions` that replace what is declared; api_prefix, `/name`
+             of what the API stands under, as a deployed one does.
+    Raises:  StageError, on entry, when it cannot start: one line that says why. ValueError for a prefix, or a fraction,
+             that cannot be.
     """
 
     def __init__(
@@ -48,16 +50,20 @@ class LocalStage:
         shards: int = 4,
         aws_port: int = 4566,
         api_port: int = 8000,
+        api_prefix: str = "",
         settings: Mapping[str, str] | None = None,
         redeliver: float = 0,
         mapping: Mapping[str, Mapping[str, Any]] | None = None,
         project_dir: Path = PROJECT_DIR,
         state_dir: Path | None = None,
     ) -> None:
+        if not PREFIX.fullmatch(api_prefix):
+            raise ValueError(f"the API's prefix is / and a name of A-Z, a-z, 0-9, _ and -, not {api_prefix!r}")
         self.stage = stage
         self.shards = shards
         self.api_port = api_port or free_port()
-        self.api_url = f"http://127.0.0.1:{self.api_port}"
+        self.api_prefix = api_prefix
+        self.api_url = f"http://127.0.0.1:{self.api_port}{api_prefix}"
         self.project_dir = project_dir.resolve()
         self.state_dir = state_dir or self.project_dir / ".localstage"
         self._redelivery = Redelivery(redeliver)
@@ -172,7 +178,13 @@ class LocalStage:
             self._run(ScheduleRule(function, schedule.seconds), function, self._deployed)
         api_function = self._function(plan.api_function)
         self._deployed.callback(api_function.close)
-        self._server.gateway = Gateway(plan.api, api_function, self.stage)
+        self._server.gateway = Gateway(
+            plan.api,
+            api_function,
+            self.stage,
+            compress_from=plan.minimum_compression_size,
+            prefix=self.api_prefix,
+        )
 
     def _map_stream(self, plan: MappingPlan) -> None:
         source = KinesisSource(self.endpoint_url, plan.stream, plan.starting_position, plan.role_arn)

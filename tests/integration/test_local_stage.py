@@ -277,6 +277,22 @@ def test_a_head_request_has_no_body(sample: Sample, http: urllib3.PoolManager) -
     assert (answer.status, answer.data) == (200, b"")
 
 
+def test_an_api_can_stand_under_a_prefix_as_a_deployed_one_does(tmp_path: Path, http: urllib3.PoolManager) -> None:
+    with sample_stage(tmp_path, api_prefix="/api") as sample:
+        assert sample.stage.api_url.endswith("/api")
+        assert http.request("GET", f"{sample.stage.api_url}/items/7").json()["item"] == "7"
+        outside = http.request("GET", sample.stage.api_url.removesuffix("/api") + "/items/7")
+        assert (outside.status, outside.json()) == (403, {"message": "Forbidden"})
+
+
+def test_a_long_answer_is_compressed_for_whoever_accepts_that(sample: Sample, http: urllib3.PoolManager) -> None:
+    url = f"{sample.stage.api_url}/echo"
+    for size, encoding in ((2_000, "gzip"), (500, None)):
+        answer = http.request("POST", url, json=["x" * size], headers={"Accept-Encoding": "gzip"})
+        assert (answer.headers.get("Content-Encoding"), answer.json()) == (encoding, ["x" * size])
+    assert "Content-Encoding" not in http.request("POST", url, json=["x" * 2_000]).headers
+
+
 @pytest.mark.parametrize(("method", "path"), [("GET", "/nowhere"), ("DELETE", "/items/7"), ("OPTIONS", "/items/7")])
 def test_what_has_no_route_is_forbidden_as_api_gateway_has_it(
     sample: Sample, http: urllib3.PoolManager, method: str, path: str

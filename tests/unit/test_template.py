@@ -52,6 +52,10 @@ def test_cfn_lint_finds_nothing(template_text):
     assert not lint(template_text)
 
 
+def test_long_answers_of_the_api_are_compressed(resources):
+    assert resources["RestAPI"]["Properties"]["MinimumCompressionSize"] == 1_024
+
+
 def test_the_ingest_mapping_keeps_counts_exact(resources):
     mapping = resources["Ingest"]["Properties"]["Events"]["IngestKinesisEventSource"]["Properties"]
     assert mapping["ParallelizationFactor"] == 1

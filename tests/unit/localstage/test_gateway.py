@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from chalice.local import LambdaEventConverter, RouteMatcher
 
-from localstage.gateway import Response, complete_event, response_of
+from localstage.gateway import Response, below_prefix, complete_event, response_of
 
 ROUTES = ["/v1/{metric}/windows", "/v1/{other}/shards"]
 
@@ -23,6 +23,28 @@ def test_an_event_names_its_route_and_its_place() -> None:
     assert (event["resource"], event["path"], event["httpMethod"]) == (ROUTES[0], "/v1/orders/windows", "GET")
     assert event["requestContext"]["stage"] == "local"
     assert event["requestContext"]["requestTimeEpoch"] == 1_000
+
+
+@pytest.mark.parametrize(
+    ("target", "below"),
+    [
+        ("/api/v1/metrics?a=1", "/v1/metrics?a=1"),
+        ("/api", "/"),
+        ("/api/", "/"),
+        ("/api?a=1", "/?a=1"),
+        ("/apiary", None),
+        ("/v1/metrics", None),
+    ],
+)
+def test_routes_are_below_the_prefix(target: str, below: str | None) -> None:
+    assert below_prefix("/api", target) == below
+    assert below_prefix("", target) == target
+
+
+def test_a_prefix_is_a_part_of_the_contexts_path_alone() -> None:
+    event = LambdaEventConverter(RouteMatcher(ROUTES), []).create_lambda_event("GET", "/v1/orders/windows", {})
+    complete = complete_event(event, {}, stage="local", now_ms=1_000, prefix="/api")
+    assert (complete["path"], complete["requestContext"]["path"]) == ("/v1/orders/windows", "/api/v1/orders/windows")
 
 
 def test_path_parameters_are_those_of_the_route_alone() -> None:

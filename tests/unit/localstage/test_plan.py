@@ -13,6 +13,7 @@ from localstage.plan import Planner, StagePlan
 CONFIG = {
     "version": "2.0",
     "lambda_timeout": 30,
+    "minimum_compression_size": 1024,
     "environment_variables": {"LEVEL": "INFO", "STAGE": "from the config"},
     "stages": {
         "dev": {"lambda_functions": {"ingest": {"lambda_memory_size": 512}}, "environment_variables": {"DEV": "1"}}
@@ -53,6 +54,7 @@ def test_functions_are_named_and_configured_as_chalice_deploys_them(tmp_path: Pa
     )
     assert (planned.api_function.name, planned.api_function.handler) == ("sample-dev", "app.app")
     assert (planned.schedules[0].function.name, planned.schedules[0].seconds) == ("sample-dev-tick", 60)
+    assert planned.minimum_compression_size == 1024
 
 
 def test_the_stages_own_variables_win_over_those_of_the_config(tmp_path: Path) -> None:
