@@ -5,6 +5,7 @@ from typing import Any
 
 from chalicelib.aggregates.metric import Metric
 from chalicelib.aggregates.windows import format_duration, format_instant
+from chalicelib.query.request import Column
 from chalicelib.reading.completeness import complete_until
 from chalicelib.reading.ports import ShardProgress
 from chalicelib.records.shard import Shard
@@ -16,7 +17,7 @@ def describe_metric(metric: Metric, lateness_ms: int) -> dict[str, Any]:
         "name": metric.name,
         "event_type": metric.event_type,
         "dimensions": metric.by,
-        "measures": [{"name": name, "type": measure.type_name} for name, measure in metric.measures.items()],
+        "measures": [Column(name, measure.type_name, measure.error) for name, measure in metric.measures.items()],
         "window": format_duration(metric.window_ms),
         "rollups": [format_duration(step_ms) for step_ms in metric.steps_ms[1:]],
         "lateness": format_duration(lateness_ms),
