@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from chalicelib.aggregates.measures import Count, Max, Measure, Min, State, Sum
+from chalicelib.aggregates.measures import Count, Distinct, Max, Measure, Min, Sum, Value
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.aggregates.windows import parse_duration
 from chalicelib.errors import DefinitionError
@@ -29,7 +29,7 @@ class Rule(Struct, frozen=True):
     looks_back: ClassVar[bool] = False  # whether the window before matters
     threshold: Decimal | int
 
-    def fires(self, value: State, before: State | None) -> bool:
+    def fires(self, value: Value, before: Value | None) -> bool:
         """Whether this value of a window does, after that of the window before (None: it has none)."""
         raise NotImplementedError
 
@@ -38,9 +38,9 @@ class Above(Rule, frozen=True):
     """The value is above the threshold."""
 
     kind: ClassVar[str] = "above"
-    once_true: ClassVar[tuple[type[Measure], ...]] = (Count, Sum, Max)
+    once_true: ClassVar[tuple[type[Measure], ...]] = (Count, Distinct, Sum, Max)
 
-    def fires(self, value: State, before: State | None) -> bool:  # noqa: ARG002, D102  as Rule's
+    def fires(self, value: Value, before: Value | None) -> bool:  # noqa: ARG002, D102  as Rule's
         return value > self.threshold
 
 
@@ -50,7 +50,7 @@ class Below(Rule, frozen=True):
     kind: ClassVar[str] = "below"
     once_true: ClassVar[tuple[type[Measure], ...]] = (Min,)
 
-    def fires(self, value: State, before: State | None) -> bool:  # noqa: ARG002, D102  as Rule's
+    def fires(self, value: Value, before: Value | None) -> bool:  # noqa: ARG002, D102  as Rule's
         return value < self.threshold
 
 
@@ -64,7 +64,7 @@ class RateOfChange(Rule, frozen=True):
     kind: ClassVar[str] = "rate_of_change"
     looks_back: ClassVar[bool] = True
 
-    def fires(self, value: State, before: State | None) -> bool:  # noqa: D102  as Rule's
+    def fires(self, value: Value, before: Value | None) -> bool:  # noqa: D102  as Rule's
         if not before:
             return False
         was = Fraction(before)  # a quotient of decimals would be rounded
@@ -94,7 +94,8 @@ class Alert(Struct, frozen=True, kw_only=True):
         """Whether a window that is not over yet can raise it.
 
         Why: of a measure that only grows, what is above a threshold stays so. Sum and Count shrink again by negative
-             numbers and by what is taken back; then the alert says that the value was above it at some moment.
+             numbers and by what is taken back, and a Distinct by a hair where one estimate follows another; then the
+             alert says that the value was above it at some moment.
         """
         return isinstance(metric.measures[self.measure], self.rule.once_true)
 

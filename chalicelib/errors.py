@@ -25,6 +25,10 @@ class CorruptIdLogError(InvariantError):
     """
 
 
+class CorruptSketchError(InvariantError):
+    """A stored sketch is not as it was written. Nobody can say what it counted; what is asked of it fails, loudly."""
+
+
 class DefinitionError(InvariantError):
     """`definitions.py` declares something that cannot work; raised at import, naming the declaration."""
 

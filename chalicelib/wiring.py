@@ -97,7 +97,11 @@ def decoder(
     """Make the decoder of the catalog's event types, and of Highwater's own; tables, by name, with theirs."""
     declared = {
         name: EventType(
-            data_class, catalog.lateness_ms(name, lateness_ms), catalog.measured(name), catalog.dimensions(name)
+            data_class,
+            catalog.lateness_ms(name, lateness_ms),
+            catalog.measured(name),
+            catalog.dimensions(name),
+            catalog.distinct(name),
         )
         for name, data_class in catalog.event_types.items()
     }

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from itertools import groupby
 from threading import RLock
 
-from chalicelib.aggregates.partial import Partial, PartialKey
-from chalicelib.aggregates.rollup import Rollup, WindowKey, unpack_groups
+from chalicelib.aggregates.partial import Partial, PartialKey, decompress_groups
+from chalicelib.aggregates.rollup import Rollup, WindowKey
 from chalicelib.aws.aggregates_keys import alert_sort_key
 from chalicelib.aws.letter_objects import LetterWriter, letters_in
 from chalicelib.consumers.alert_message import write_alert
@@ -118,7 +118,7 @@ class MemoryAggregates:
         for key, rollup in self.rollups.items():
             is_planned = (key.metric, key.step_ms) == (metric.name, plan.step_ms) and key.bucket in plan.partitions
             if is_planned and plan.start_ms <= key.window_start_ms < plan.end_ms:
-                groups = None if rollup.packed is None else unpack_groups(metric, rollup.packed)
+                groups = None if rollup.packed is None else decompress_groups(metric, rollup.packed)
                 yield StoredShare(key.bucket, key.window_start_ms, rollup.revision, groups)
 
     def first_window(self, metric, timeout_ms):

@@ -2,22 +2,27 @@
 
 A *measure* is what an analyst asks for (Mean of amount). An *accumulator* is what a partial stores for it (the count
 and the sum of amount): mergeable, associative, commutative, exact. Measures share accumulators, so that a metric's
-mean costs nothing beside its count and its sum.
+mean costs nothing beside its count and its sum. Of two measures the accumulator is a *sketch*: mergeable too, of
+bounded size, and exact about which events are in it; what it answers is within a bound that the answer tells.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Overflow
-from operator import add
+from functools import partial, reduce
+from math import ceil
 from typing import Any, ClassVar
 
 from msgspec import Struct
+
+from chalicelib.aggregates import sketches
 
 # Wide enough for 2^63 measured numbers (records.decode.MEASURED); `Inexact` is trapped, so a sum is exact or raises.
 EXACT = Context(prec=96, traps=[Inexact, InvalidOperation, Overflow])
 MEAN_DECIMALS = Decimal("1e-6")
 ROUNDED = Context(prec=96, rounding=ROUND_HALF_EVEN)
 
-State = int | Decimal
+Value = int | Decimal  # what a measure answers
+State = Value | bytes  # what is stored for it
 
 
 class Accumulator(Struct, frozen=True):
@@ -28,6 +33,75 @@ class Accumulator(Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.kind}({self.field or ''})"
+
+    @property
+    def state_type(self) -> type[State]:
+        """What its state is, encoded and decoded."""
+        return STATE_TYPE[self.kind]
+
+    @property
+    def state_bytes_max(self) -> int:
+        """How many bytes its state takes at most, encoded."""
+        return STATE_BYTES_MAX[self.kind]
+
+    @property
+    def is_of_numbers(self) -> bool:
+        """Whether its field is a number to measure; otherwise its values are only told apart."""
+        return True
+
+    def reduce(self, values: Sequence[Any]) -> State:
+        """Make the state of these values of its field. It runs in the thread's context, which callers set to EXACT."""
+        return REDUCE[self.kind](values)
+
+    def merge(self, states: Iterable[Any]) -> State:
+        """Make one state of several, of which there is at least one."""
+        return MERGE[self.kind](states)
+
+
+class Sketch(Accumulator, frozen=True, kw_only=True):
+    """An accumulator whose state is a sketch of this size.
+
+    Why a class of its own: what is stored of a metric is guarded by how its accumulators are written, and the others
+         are written without a size.
+    """
+
+    size: int
+
+    @property
+    def state_type(self) -> type[State]:  # noqa: D102  as Accumulator's
+        return bytes
+
+
+class DistinctSketch(Sketch, frozen=True):
+    """Its kind is `distinct`, its size what HyperLogLog calls lg_k."""
+
+    @property
+    def state_bytes_max(self) -> int:  # noqa: D102  as Accumulator's
+        return sketches.distinct_bytes_max(self.size)
+
+    @property
+    def is_of_numbers(self) -> bool:  # noqa: D102  as Accumulator's
+        return False
+
+    def reduce(self, values: Sequence[Any]) -> State:  # noqa: D102  as Accumulator's
+        return sketches.distinct_of(values, self.size)
+
+    def merge(self, states: Iterable[Any]) -> State:  # noqa: D102  as Accumulator's
+        return sketches.merge_distinct(states, self.size)
+
+
+class QuantilesSketch(Sketch, frozen=True):
+    """Its kind is `quantiles`, its size what KLL calls k."""
+
+    @property
+    def state_bytes_max(self) -> int:  # noqa: D102  as Accumulator's
+        return sketches.quantiles_bytes_max(self.size)
+
+    def reduce(self, values: Sequence[Any]) -> State:  # noqa: D102  as Accumulator's
+        return sketches.quantiles_of(values, self.size)
+
+    def merge(self, states: Iterable[Any]) -> State:  # noqa: D102  as Accumulator's
+        return sketches.merge_quantiles(states, self.size)
 
 
 STATE_TYPE: dict[str, type[State]] = {"count": int, "sum": Decimal, "min": Decimal, "max": Decimal}
@@ -47,9 +121,24 @@ def _greatest(values: Sequence[Any]) -> Decimal:
     return EXACT.plus(max(values))
 
 
-# Both work on states of the same kind. `sum` runs in the thread's context, which callers set to EXACT.
 REDUCE: dict[str, Callable[[Sequence[Any]], State]] = {"count": len, "sum": _total, "min": _least, "max": _greatest}
-MERGE: dict[str, Callable[[Any, Any], State]] = {"count": add, "sum": EXACT.add, "min": min, "max": max}
+MERGE: dict[str, Callable[[Iterable[Any]], State]] = {
+    "count": sum,
+    "sum": partial(reduce, EXACT.add),
+    "min": min,
+    "max": max,
+}
+
+
+class ErrorBound(Struct, frozen=True):
+    """How far from the truth an answer may be, and how often it is no farther.
+
+    Shapes: kind says what is off by the bound: `relative`, the value, as a share of it; `rank`, the rank of the value.
+    """
+
+    kind: str
+    bound: float
+    confidence: float
 
 
 class Measure(Struct, frozen=True):
@@ -67,9 +156,20 @@ class Measure(Struct, frozen=True):
         """Whether it can be asked of changes: what an old row added is then taken back."""
         return TAKES_BACK.issuperset(needed.kind for needed in self.accumulators)
 
-    def finish(self, states: Mapping[Accumulator, State]) -> State | None:
+    @property
+    def error(self) -> ErrorBound | None:
+        """How far from the truth its answers may be; None where they are exact."""
+        return None
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with how it is declared, apart from its field; None when nothing is."""
+        return None
+
+    def finish(self, states: Mapping[Accumulator, Any]) -> Value | None:
         """The answer, from the merged states of its accumulators; None where there is none."""
-        return states[self.accumulators[0]]
+        value: Value | None = states[self.accumulators[0]]
+        return value
 
 
 class Count(Measure, frozen=True):
@@ -125,8 +225,74 @@ class Mean(Measure, frozen=True):
     def accumulators(self) -> tuple[Accumulator, ...]:  # noqa: D102  as Measure's
         return (Accumulator("sum", self.field), Accumulator("count"))
 
-    def finish(self, states: Mapping[Accumulator, State]) -> State | None:  # noqa: D102  as Measure's
+    def finish(self, states: Mapping[Accumulator, Any]) -> Value | None:  # noqa: D102  as Measure's
         total, count = (states[accumulator] for accumulator in self.accumulators)
         if not count:
             return None
         return ROUNDED.quantize(ROUNDED.divide(Decimal(total), Decimal(count)), MEAN_DECIMALS)
+
+
+class Distinct(Measure, frozen=True):
+    """About how many different values a text or integer field has; the empty text is one.
+
+    Shapes: lg_k doubles the accuracy by two more, and four times the size: 14 is a standard error of 0.8 %, in 16 KB.
+    """
+
+    type_name: ClassVar[str] = "integer"
+    field: str
+    lg_k: int = 14
+
+    @property
+    def accumulators(self) -> tuple[Accumulator, ...]:  # noqa: D102  as Measure's
+        return (DistinctSketch("distinct", self.field, size=self.lg_k),)
+
+    @property
+    def error(self) -> ErrorBound | None:  # noqa: D102  as Measure's
+        return ErrorBound("relative", _rounded_up(sketches.distinct_error(self.lg_k)), 0.95)
+
+    @property
+    def fault(self) -> str | None:  # noqa: D102  as Measure's
+        return _fault_of_size("lg_k", self.lg_k, sketches.LG_K_MIN, sketches.LG_K_MAX)
+
+    def finish(self, states: Mapping[Accumulator, Any]) -> Value | None:  # noqa: D102  as Measure's
+        return sketches.estimate_distinct(states[self.accumulators[0]])
+
+
+class Quantile(Measure, frozen=True):
+    """About the least value of a number field of which the share `rank` of all values is at or below it.
+
+    Shapes: rank from 0 to 1, 0.5 is the median; k is how many values the sketch keeps of what it knows best: 256 is a
+            rank wrong by 1.05 % at most, 99 times in 100. Measures of one field and k share one sketch.
+    """
+
+    type_name: ClassVar[str] = "decimal"
+    field: str
+    rank: float
+    k: int = 256
+
+    @property
+    def accumulators(self) -> tuple[Accumulator, ...]:  # noqa: D102  as Measure's
+        return (QuantilesSketch("quantiles", self.field, size=self.k),)
+
+    @property
+    def error(self) -> ErrorBound | None:  # noqa: D102  as Measure's
+        return ErrorBound("rank", _rounded_up(sketches.rank_error(self.k)), 0.99)
+
+    @property
+    def fault(self) -> str | None:  # noqa: D102  as Measure's
+        is_number = isinstance(self.rank, int | float | Decimal) and not isinstance(self.rank, bool)
+        if not (is_number and 0 <= self.rank <= 1):
+            return f"its rank {self.rank!r} is no number from 0 to 1"
+        return _fault_of_size("k", self.k, sketches.K_MIN, sketches.K_MAX)
+
+    def finish(self, states: Mapping[Accumulator, Any]) -> Value | None:  # noqa: D102  as Measure's
+        return sketches.quantile(states[self.accumulators[0]], float(self.rank))
+
+
+def _fault_of_size(name: str, size: Any, least: int, greatest: int) -> str | None:
+    is_size = isinstance(size, int) and not isinstance(size, bool) and least <= size <= greatest
+    return None if is_size else f"its {name} {size!r} is no integer from {least} to {greatest}"
+
+
+def _rounded_up(bound: float) -> float:
+    return ceil(bound * 10_000) / 10_000

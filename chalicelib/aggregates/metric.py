@@ -4,7 +4,7 @@ A mistake in a declaration is found at import and names itself; nothing of it is
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from itertools import pairwise
@@ -14,7 +14,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from chalicelib.aggregates.measures import STATE_BYTES_MAX, Accumulator, Measure
+from chalicelib.aggregates.measures import Accumulator, Measure, Sketch
 from chalicelib.aggregates.windows import UNIT_MS, format_duration, parse_duration
 from chalicelib.change import Change, row_class
 from chalicelib.errors import DefinitionError
@@ -91,7 +91,28 @@ class Metric(Struct, frozen=True, dict=True, kw_only=True):
     @cached_property
     def measured(self) -> tuple[str, ...]:
         """The number fields that any measure looks at."""
-        return tuple(dict.fromkeys(needed.field for needed in self.accumulators if needed.field))
+        return _fields_of(needed for needed in self.accumulators if needed.is_of_numbers)
+
+    @cached_property
+    def distinct(self) -> tuple[str, ...]:
+        """The fields whose values any measure tells apart."""
+        return _fields_of(needed for needed in self.accumulators if not needed.is_of_numbers)
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """All fields that any measure looks at."""
+        return _fields_of(self.accumulators)
+
+    @cached_property
+    def has_sketches(self) -> bool:
+        """Whether any measure is answered by a sketch."""
+        return any(isinstance(needed, Sketch) for needed in self.accumulators)
+
+    @cached_property
+    def group_bytes_max(self) -> int:
+        """How many bytes a group takes at most, encoded, without its own name."""
+        overhead_bytes = GROUP_OVERHEAD_BYTES + VALUE_OVERHEAD_BYTES * len(self.by)
+        return overhead_bytes + sum(needed.state_bytes_max for needed in self.accumulators)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -178,6 +199,10 @@ class Catalog:
         """The number fields of this type that some metric measures."""
         return tuple(dict.fromkeys(field for metric in self.of_event_type(event_type) for field in metric.measured))
 
+    def distinct(self, event_type: str) -> tuple[str, ...]:
+        """The fields of this type whose values some metric tells apart."""
+        return tuple(dict.fromkeys(field for metric in self.of_event_type(event_type) for field in metric.distinct))
+
     def dimensions(self, event_type: str) -> tuple[str, ...]:
         """The text fields of this type that some metric groups by."""
         return tuple(dict.fromkeys(field for metric in self.of_event_type(event_type) for field in metric.by))
@@ -224,13 +249,8 @@ def _check(metric: Metric, event_types: Mapping[str, type[Struct]]) -> None:
         require(isinstance(measure, Measure), f"the measure {name!r} is {measure!r}, no Count() or the like")
         rule = f"the measure {name!r}, a {type(measure).__name__}, cannot take back the old row of a change"
         require(measure.can_take_back or not is_change, rule)
-    fields = {field.name: field.type for field in msgspec.structs.fields(row_class(data_class))}
-    for dimension in metric.by:
-        require(dimension in fields, f"its event has no field {dimension!r} to group by")
-        require(_base_type(fields[dimension]) is str, f"the dimension {dimension!r} is no text")
-    for field in metric.measured:
-        require(field in fields, f"its event has no field {field!r} to measure")
-        require(_base_type(fields[field]) in (int, Decimal), f"{field!r} is no int or Decimal: no other sum is exact")
+        require(measure.fault is None, f"the measure {name!r}: {measure.fault}")
+    _check_fields(metric, row_class(data_class), require)
     taken = ["window_start", "window_end", *metric.by]
     require(not set(taken) & set(metric.measures), "a measure is named like a dimension or a window column")
     for name in (*metric.by, *metric.measures):
@@ -249,10 +269,25 @@ def _check(metric: Metric, event_types: Mapping[str, type[Struct]]) -> None:
         require(day_ms % step_ms == 0, f"its rollup of {rollup} does not divide a day")
     require(metric.buckets >= 1 and metric.spread >= 1 and metric.group_limit >= 1, "a limit is below 1")
     require(bool(metric.by) or metric.buckets == 1, "it has buckets and nothing to deal to them")
-    group_bytes = GROUP_OVERHEAD_BYTES + VALUE_OVERHEAD_BYTES * len(metric.by)
-    group_bytes += sum(STATE_BYTES_MAX[needed.kind] for needed in metric.accumulators)
-    group_limit_max = (ITEM_BYTES_MAX - GROUP_KEY_BYTES_MAX) // group_bytes
+    group_limit_max = (ITEM_BYTES_MAX - GROUP_KEY_BYTES_MAX) // metric.group_bytes_max
     require(metric.group_limit <= group_limit_max, f"its item holds at most {group_limit_max} groups; use buckets")
+
+
+def _check_fields(metric: Metric, row: type[Struct], require: Callable[[bool, str], None]) -> None:
+    types = {field.name: _base_type(field.type) for field in msgspec.structs.fields(row)}
+    for dimension in metric.by:
+        require(dimension in types, f"its event has no field {dimension!r} to group by")
+        require(types[dimension] is str, f"the dimension {dimension!r} is no text")
+    for field in metric.fields:
+        require(field in types, f"its event has no field {field!r} to measure")
+    for field in metric.measured:
+        require(types[field] in (int, Decimal), f"{field!r} is no int or Decimal: no other sum is exact")
+    for field in metric.distinct:
+        require(types[field] in (str, int), f"{field!r} is no text or int, whose values could be told apart")
+
+
+def _fields_of(accumulators: Iterable[Accumulator]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(needed.field for needed in accumulators if needed.field))
 
 
 def _base_type(annotation: Any) -> Any:

@@ -6,22 +6,27 @@ in the order in which the stream first names it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from decimal import localcontext
 from functools import cache
 from itertools import chain, repeat
 from types import GenericAlias
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
+import zstandard
 from msgspec import Struct
 
-from chalicelib.aggregates.measures import EXACT, MERGE, REDUCE, STATE_TYPE, State
+from chalicelib.aggregates.measures import EXACT, Accumulator, State
 from chalicelib.aggregates.metric import GROUP_KEY_BYTES_MAX, OVERFLOW, GroupKey, Metric
 from chalicelib.change import SIGNS
 
+EXPANDED_BYTES_MAX = 64 * 1024 * 1024  # of one rollup; compressed into an item, real groups are far from it
+WAITING_SHARES_MAX = 128  # of a set of groups that is being merged; each may be some KB of sketches
+
 States = tuple[State, ...]
 Groups = Mapping[GroupKey, States]
+Key = TypeVar("Key", bound=Hashable)  # by which groups are merged: as they are named, or as an answer groups them
 
 
 class PartialKey(NamedTuple):
@@ -64,8 +69,8 @@ def _reduce(
     """The states of each group of each window, by (window, *group)."""
     grouped: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     keys = zip(windows_ms, *[columns[dimension] for dimension in metric.by], strict=True)
-    measured = [columns[field] for field in metric.measured]
-    count = (REDUCE["count"], 0)
+    measured = [columns[field] for field in metric.fields]
+    count: tuple[Callable[[Any], State], int] = (len, 0)
     if SIGNS in columns:
         measured.append(columns[SIGNS])
         count = (sum, -1)
@@ -73,7 +78,7 @@ def _reduce(
     for key, value in zip(keys, values):  # noqa: B905  there may be nothing measured, without end
         grouped[key].append(value)
     reducers = [
-        (REDUCE[accumulator.kind], metric.measured.index(accumulator.field)) if accumulator.field else count
+        (accumulator.reduce, metric.fields.index(accumulator.field)) if accumulator.field else count
         for accumulator in metric.accumulators
     ]
     with localcontext(EXACT):
@@ -102,29 +107,62 @@ def absorb(metric: Metric, base: Groups, delta: Groups) -> tuple[dict[GroupKey, 
                 key_bytes -= _key_bytes(group)
                 overflowed += 1
                 group = OVERFLOW  # noqa: PLW2901
-        groups[group] = merge_states(metric, groups[group], states) if group in groups else states
+        groups[group] = merge_states(metric.accumulators, [groups[group], states]) if group in groups else states
     return groups, overflowed
 
 
-def merge_states(metric: Metric, left: States, right: States) -> States:
-    """Make one group's states of two."""
+def merge_states(accumulators: Sequence[Accumulator], shares: Sequence[States]) -> States:
+    """Make one group's states of several shares of it, each with the states of these accumulators."""
     return tuple(
-        [MERGE[accumulator.kind](a, b) for accumulator, a, b in zip(metric.accumulators, left, right, strict=True)]
+        [accumulator.merge(states) for accumulator, states in zip(accumulators, zip(*shares, strict=True), strict=True)]
     )
 
 
+class Merging(Generic[Key]):
+    """Groups that shares are merged into as they come, without a limit: for readers, who merge writers and windows.
+
+    Why a few at a time: to open and to write a sketch takes ten times as long as to merge one more into it.
+    """
+
+    def __init__(self, accumulators: Sequence[Accumulator]) -> None:
+        self._accumulators = accumulators
+        self._shares: dict[Key, list[States]] = defaultdict(list)  # what is merged of a group, then what is not yet
+        self._unmerged: list[list[States]] = []  # those of several shares
+        self._waiting_shares = 0
+
+    def __len__(self) -> int:
+        return len(self._shares)
+
+    def add(self, share: Iterable[tuple[Key, States]]) -> None:
+        """Add one more share."""
+        for group, states in share:
+            shares = self._shares[group]
+            shares.append(states)
+            self._waiting_shares += 1
+            if len(shares) == 2:  # noqa: PLR2004  no more than one before
+                self._unmerged.append(shares)
+        if self._waiting_shares >= WAITING_SHARES_MAX:
+            self._merge()
+
+    @property
+    def groups(self) -> dict[Key, States]:
+        """All that has been added."""
+        self._merge()
+        return {group: states for group, (states,) in self._shares.items()}
+
+    def _merge(self) -> None:
+        for shares in self._unmerged:
+            shares[:] = [merge_states(self._accumulators, shares)]
+        self._unmerged.clear()
+        self._waiting_shares = 0
+
+
 def merge_groups(metric: Metric, shares: Iterable[Iterable[tuple[GroupKey, States]]]) -> dict[GroupKey, States]:
-    """Make one set of groups of several shares, without a limit: for readers, who merge writers and windows."""
-    merged: dict[GroupKey, States] = {}
+    """Make one set of groups of several shares, without a limit."""
+    merging: Merging[GroupKey] = Merging(metric.accumulators)
     for share in shares:
-        merge_into(merged, metric, share)
-    return merged
-
-
-def merge_into(merged: dict[GroupKey, States], metric: Metric, share: Iterable[tuple[GroupKey, States]]) -> None:
-    """Add one more share to what has been merged."""
-    for group, states in share:
-        merged[group] = merge_states(metric, merged[group], states) if group in merged else states
+        merging.add(share)
+    return merging.groups
 
 
 def encode_groups(groups: Groups) -> bytes:
@@ -137,13 +175,43 @@ def decode_groups(metric: Metric, encoded: bytes) -> dict[GroupKey, States]:
 
     Raises: msgspec.MsgspecError when the bytes are of something else.
     """
-    kinds = tuple(accumulator.kind for accumulator in metric.accumulators)
-    return dict(_groups_decoder(kinds).decode(encoded))
+    state_types = tuple(accumulator.state_type for accumulator in metric.accumulators)
+    return dict(_groups_decoder(state_types).decode(encoded))
+
+
+def compress_groups(groups: Groups) -> bytes:
+    """Encode groups, and compress that."""
+    return zstandard.ZstdCompressor().compress(encode_groups(groups))
+
+
+def decompress_groups(metric: Metric, compressed: bytes) -> dict[GroupKey, States]:
+    """Decode what `compress_groups` made for the same definition of the metric.
+
+    Raises: zstandard.ZstdError, msgspec.MsgspecError when the bytes are of something else.
+    """
+    encoded = zstandard.ZstdDecompressor().decompress(compressed, max_output_size=EXPANDED_BYTES_MAX)
+    return decode_groups(metric, encoded)
+
+
+def encode_partial(metric: Metric, groups: Groups) -> bytes:
+    """Encode a partial's groups as they are stored: compressed if there are sketches in them.
+
+    Why only then: a sketch compresses to half its size and a write costs by the kilobyte; what is exact is small.
+    """
+    return compress_groups(groups) if metric.has_sketches else encode_groups(groups)
+
+
+def decode_partial(metric: Metric, encoded: bytes) -> dict[GroupKey, States]:
+    """Decode what `encode_partial` made for the same definition of the metric.
+
+    Raises: zstandard.ZstdError, msgspec.MsgspecError when the bytes are of something else.
+    """
+    return decompress_groups(metric, encoded) if metric.has_sketches else decode_groups(metric, encoded)
 
 
 @cache
-def _groups_decoder(kinds: tuple[str, ...]) -> msgspec.msgpack.Decoder[Any]:
-    states = GenericAlias(tuple, tuple(STATE_TYPE[kind] for kind in kinds))
+def _groups_decoder(state_types: tuple[type[State], ...]) -> msgspec.msgpack.Decoder[Any]:
+    states = GenericAlias(tuple, state_types)
     return msgspec.msgpack.Decoder(GenericAlias(list, GenericAlias(tuple, (tuple[str, ...], states))))
 
 

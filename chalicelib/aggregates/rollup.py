@@ -6,14 +6,11 @@ It is recomputed, never incremented: docs/decisions/0005 says why.
 from itertools import pairwise
 from typing import NamedTuple
 
-import zstandard
 from msgspec import Struct
 
 from chalicelib.aggregates.metric import ITEM_BYTES_MAX, Metric
-from chalicelib.aggregates.partial import Groups, decode_groups, encode_groups
+from chalicelib.aggregates.partial import Groups, compress_groups
 from chalicelib.aggregates.windows import window_start
-
-EXPANDED_BYTES_MAX = 64 * 1024 * 1024  # of one rollup; compressed into an item, real groups are far from it
 
 
 class WindowKey(NamedTuple):
@@ -56,13 +53,5 @@ def step_below(metric: Metric, step_ms: int) -> int:
 
 def pack_groups(groups: Groups) -> bytes | None:
     """Encode a rollup's groups, compressed; None when they are more than an item can hold."""
-    packed = zstandard.ZstdCompressor().compress(encode_groups(groups))
+    packed = compress_groups(groups)
     return packed if len(packed) <= ITEM_BYTES_MAX else None
-
-
-def unpack_groups(metric: Metric, packed: bytes) -> Groups:
-    """Decode what `pack_groups` made.
-
-    Raises: zstandard.ZstdError, msgspec.MsgspecError when the bytes are of something else.
-    """
-    return decode_groups(metric, zstandard.ZstdDecompressor().decompress(packed, max_output_size=EXPANDED_BYTES_MAX))

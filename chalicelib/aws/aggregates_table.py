@@ -12,8 +12,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.aggregates.metric import Catalog, Metric
-from chalicelib.aggregates.partial import Groups, Partial, PartialKey, decode_groups, encode_groups
-from chalicelib.aggregates.rollup import Rollup, WindowKey, unpack_groups
+from chalicelib.aggregates.partial import Groups, Partial, PartialKey, decode_partial, decompress_groups, encode_partial
+from chalicelib.aggregates.rollup import Rollup, WindowKey
 from chalicelib.aws.aggregates_keys import (
     PROGRESS,
     SETTLED,
@@ -301,7 +301,7 @@ class AggregatesTable:
             "checkpoint": {"S": partial.checkpoint},
             "version": {"N": str(partial.version)},
             "definition": {"S": metric.fingerprint},
-            "groups": {"B": encode_groups(partial.groups)},
+            "groups": {"B": encode_partial(metric, partial.groups)},
             "expires_at": self._expires_at(metric, key.window_start_ms + metric.window_ms),
         }
 
@@ -330,11 +330,11 @@ class AggregatesTable:
 
     def _groups_of(self, metric: Metric, item: Mapping[str, Any]) -> Groups:
         _check_definition(metric, item)
-        return decode_groups(metric, item["groups"]["B"])
+        return decode_partial(metric, item["groups"]["B"])
 
     def _rollup_groups_of(self, metric: Metric, item: Mapping[str, Any]) -> Groups | None:
         _check_definition(metric, item)
-        return unpack_groups(metric, item["groups"]["B"]) if "groups" in item else None
+        return decompress_groups(metric, item["groups"]["B"]) if "groups" in item else None
 
 
 def _check_definition(metric: Metric, item: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from msgspec import Struct, field
 
 from chalicelib.aggregates.metric import GroupKey, Metric
-from chalicelib.aggregates.partial import States, merge_into
+from chalicelib.aggregates.partial import Groups, Merging
 from chalicelib.aggregates.windows import window_ends, window_start
 from chalicelib.alerts import Alert, override_thresholds
 from chalicelib.consumers.ports import AlertStore, Committed, Failed, RaisedAlert, ThresholdReader
@@ -124,9 +124,8 @@ class Alerts:
         self, metric: Metric, due: Sequence[tuple[Alert, "_View"]], remaining_ms: Callable[[], int]
     ) -> Iterator[RaisedAlert]:
         """Read the windows that alerts are due of, and tell what they raise."""
-        windows: dict[_View, dict[GroupKey, States]] = {view: {} for _, view in due}
-        windows |= {view.before: {} for alert, view in due if alert.rule.looks_back}
-        self._read_into(windows, metric, remaining_ms())
+        views = {view for _, view in due} | {view.before for alert, view in due if alert.rule.looks_back}
+        windows = self._read_views(views, metric, remaining_ms())
         is_some_total_empty = any(not alert.by and not windows[view] for alert, view in due)
         since_ms = self._first_window(metric, remaining_ms()) if is_some_total_empty else None
         for alert, view in due:
@@ -135,18 +134,20 @@ class Alerts:
             before = values_of(alert, metric, windows[view.before]) if alert.rule.looks_back else {}
             yield from raised_by(alert, metric, view.start_ms, values, before)
 
-    def _read_into(self, windows: Mapping["_View", dict[GroupKey, States]], metric: Metric, timeout_ms: int) -> None:
+    def _read_views(self, views: Collection["_View"], metric: Metric, timeout_ms: int) -> Mapping["_View", Groups]:
         """Merge the base windows that are stored into those of several sizes and groupings that they are part of."""
-        kinds = {(view.by, view.step_ms) for view in windows}
+        windows: dict[_View, Merging[GroupKey]] = {view: Merging(metric.accumulators) for view in views}
+        kinds = {(view.by, view.step_ms) for view in views}
 
         def take(_: ReadPlan, share: StoredShare) -> None:
             for by, step_ms in kinds:
                 window = windows.get(_View(by, step_ms, window_start(share.window_start_ms, step_ms)))
                 if window is not None and share.groups is not None:
-                    merge_into(window, metric, regroup(metric, share.groups, by))
+                    window.add(regroup(metric, share.groups, by))
 
-        span = Span(metric.window_ms, min(view.start_ms for view in windows), max(view.end_ms for view in windows))
+        span = Span(metric.window_ms, min(view.start_ms for view in views), max(view.end_ms for view in views))
         self._shares.read_shares([plan_span(metric, span, range(metric.buckets))], take, timeout_ms)
+        return {view: window.groups for view, window in windows.items()}
 
     def _store_new(self, raised: Sequence[RaisedAlert], timeout_ms: int, report: AlertReport) -> list[RaisedAlert]:
         """Store those that this container has not seen stored. Returns: those that are not known to be."""

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 from msgspec import Struct
 
-from chalicelib.aggregates.measures import State
+from chalicelib.aggregates.measures import Value
 from chalicelib.aggregates.metric import Metric
 from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.aggregates.rollup import Rollup, WindowKey
@@ -102,8 +102,8 @@ class RaisedAlert(Struct, frozen=True):
     measure: str
     rule: str
     threshold: Decimal | int
-    value: State
-    before: State | None = None
+    value: Value
+    before: Value | None = None
 
     @property
     def window_end_ms(self) -> int:

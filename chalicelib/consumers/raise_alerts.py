@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from chalicelib.aggregates.measures import Count, State, Sum
+from chalicelib.aggregates.measures import Count, Distinct, Sum, Value
 from chalicelib.aggregates.metric import OVERFLOW, GroupKey, Metric
 from chalicelib.aggregates.partial import Groups, States, merge_groups
 from chalicelib.alerts import Alert
 from chalicelib.consumers.ports import RaisedAlert
 from chalicelib.reading.merged import MergedWindow
 
-ZERO_OF_NOTHING = (Count, Sum)  # measures that have a value where nothing was counted
+ZERO_OF_NOTHING = (Count, Distinct, Sum)  # measures that have a value where nothing was counted
 
-Values = Mapping[GroupKey, State]
+Values = Mapping[GroupKey, Value]
 
 
 def regroup(metric: Metric, groups: Groups, by: tuple[str, ...]) -> Iterator[tuple[GroupKey, States]]:
@@ -40,7 +40,7 @@ def values_of(alert: Alert, metric: Metric, groups: Groups) -> Values:
 
 
 def values_of_nothing(alert: Alert, metric: Metric) -> Values:
-    """What the alert's measure is of a window without data: a total of events and of numbers is 0."""
+    """What the alert's measure is of a window without data: a total of events, values and numbers is 0."""
     is_zero = not alert.by and isinstance(metric.measures[alert.measure], ZERO_OF_NOTHING)
     return {OVERFLOW: 0} if is_zero else {}
 

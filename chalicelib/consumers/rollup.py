@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from chalicelib.aggregates.metric import Catalog, GroupKey, Metric
-from chalicelib.aggregates.partial import States, merge_into
+from chalicelib.aggregates.partial import Merging
 from chalicelib.aggregates.rollup import Rollup, WindowKey, pack_groups, step_below, window_above
 from chalicelib.aggregates.windows import window_ends
 from chalicelib.consumers.ports import Committed, Failed, Overtaken, RollupPut, RollupStore, StoredChange
@@ -32,9 +32,9 @@ CHUNK_MS = 2_000
 
 
 class _Merged(Struct):
-    """What the smaller windows in one hold together. groups is None when some of it is too large to be stored."""
+    """What the smaller windows in one hold together. merging is None when some of it is too large to be stored."""
 
-    groups: dict[GroupKey, States] | None
+    merging: Merging[GroupKey] | None
     revision: int = 0
 
 
@@ -164,12 +164,12 @@ class RollUp:
             key = window_above(plan.metric, window_of(plan, share))
             if key is None:
                 return
-            merging = merged.setdefault(key, _Merged({}))
-            merging.revision += share.revision
-            if merging.groups is not None and share.groups is not None:
-                merge_into(merging.groups, plan.metric, share.groups.items())
+            of_window = merged.setdefault(key, _Merged(Merging(plan.metric.accumulators)))
+            of_window.revision += share.revision
+            if of_window.merging is not None and share.groups is not None:
+                of_window.merging.add(share.groups.items())
             else:
-                merging.groups = None
+                of_window.merging = None
 
         self._shares.read_shares(self._plans_below(keys), take, timeout_ms)
         return merged
@@ -195,7 +195,7 @@ def _plan_put(key: WindowKey, standing: Rollup | None, merged: _Merged | None) -
     """
     if merged is None or (standing and standing.revision >= merged.revision):
         return None
-    packed = None if merged.groups is None else pack_groups(merged.groups)
+    packed = None if merged.merging is None else pack_groups(merged.merging.groups)
     return RollupPut(key, standing.revision if standing else None, Rollup(merged.revision, packed))
 
 

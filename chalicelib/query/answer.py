@@ -1,28 +1,32 @@
 """From stored shares to the rows of an answer: merge, put in order, cut a page.
 
-Shares are merged into the groups of the answer as they come, so memory holds the answer's groups and not what was
-read. The order is total (no two rows are alike in it), so pages neither overlap nor skip.
+Shares are merged into the groups of the answer as they come, and of their states only those that the measures asked
+for need, so memory holds the answer's groups and not what was read. The order is total (no two rows are alike in it),
+so pages neither overlap nor skip.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct
 
+from chalicelib.aggregates.measures import Accumulator, State
 from chalicelib.aggregates.metric import OVERFLOW, GroupKey
-from chalicelib.aggregates.partial import Groups, States, merge_states
+from chalicelib.aggregates.partial import Groups, Merging, States
 from chalicelib.aggregates.windows import window_start
 from chalicelib.query.cursor import PositionValue, encode_cursor
 from chalicelib.query.errors import ParameterError
 from chalicelib.query.request import WINDOW_START, Order, WindowsRequest
 
 GROUPS_MAX = 200_000  # in one answer, before paging: some 100 MB
+STATES_BYTES_MAX = 200_000_000  # of them; where sketches answer, fewer groups fill it
 
 RowKey = tuple[int, tuple[str | None, ...]]  # a row's window and the values of the dimensions grouped by
 Row = tuple[PositionValue, ...]  # a row's values, column by column
-Getter = Callable[[RowKey, States], PositionValue]
+NamedStates = Mapping[Accumulator, State]
+Getter = Callable[[RowKey, NamedStates], PositionValue]
 
 
 class Page(Struct, frozen=True):
@@ -36,28 +40,39 @@ class Merger:
     """Merges shares into the groups of one answer."""
 
     def __init__(self, request: WindowsRequest) -> None:
-        self.groups: dict[RowKey, States] = {}
         self._request = request
+        self._merging: Merging[RowKey] = Merging(request.accumulators)
+        state_bytes_max = sum(needed.state_bytes_max for needed in request.accumulators)
+        self._groups_max = min(GROUPS_MAX, STATES_BYTES_MAX // state_bytes_max)
         self._places = [request.metric.by.index(dimension) for dimension in request.group_by]
         self._conditions = [(request.metric.by.index(dimension), values) for dimension, values in request.where.items()]
+        stored = request.metric.accumulators
+        self._needed = [stored.index(needed) for needed in request.accumulators]
+        self._needs_all = len(self._needed) == len(stored)
+
+    @property
+    def groups(self) -> Mapping[RowKey, States]:
+        """The groups of the answer, each with the states of the accumulators that it needs."""
+        return self._merging.groups
 
     def add(self, window_start_ms: int, groups: Groups) -> None:
         """Merge the groups that one item holds of a window.
 
         Raises: ParameterError when the answer has more groups than memory is kept for.
         """
-        start_ms = window_of(self._request, window_start_ms)
-        for group, states in groups.items():
-            if self._is_asked_for(group):
-                key = (start_ms, self._project(group))
-                standing = self.groups.get(key)
-                self.groups[key] = merge_states(self._request.metric, standing, states) if standing else states
-        if len(self.groups) > GROUPS_MAX:
+        self._merging.add(self._rows(window_of(self._request, window_start_ms), groups))
+        if len(self._merging) > self._groups_max:
             raise ParameterError(
                 "group_by",
-                f"the answer has over {GROUPS_MAX} rows before paging; group by fewer dimensions, "
+                f"the answer has over {self._groups_max} rows before paging; group by fewer dimensions, "
                 "narrow the range or `where`, or take a larger step",
             )
+
+    def _rows(self, start_ms: int, groups: Groups) -> Iterator[tuple[RowKey, States]]:
+        for group, states in groups.items():
+            if self._is_asked_for(group):
+                needed = states if self._needs_all else tuple([states[place] for place in self._needed])
+                yield (start_ms, self._project(group)), needed
 
     def _is_asked_for(self, group: GroupKey) -> bool:
         if group == OVERFLOW:
@@ -82,10 +97,10 @@ def page_of(request: WindowsRequest, groups: Mapping[RowKey, States]) -> Page:
     """Put the groups in order and cut the page that is asked for."""
     ordered_by = [_getter(request, order.column) for order in request.order_by]
 
-    def place(group: tuple[RowKey, States]) -> tuple[Any, ...]:
+    def place(group: tuple[RowKey, NamedStates]) -> tuple[Any, ...]:
         return sort_key(request.order_by, tuple([get(*group) for get in ordered_by]))
 
-    ordered = list(groups.items())
+    ordered = [(key, dict(zip(request.accumulators, states, strict=True))) for key, states in groups.items()]
     for order, get in reversed(list(zip(request.order_by, ordered_by, strict=True))):  # a stable sort keeps the last
         ordered.sort(key=lambda group, get=get: _ascending(get(*group)), reverse=order.is_descending)  # type: ignore[misc]
     first = 0
@@ -106,8 +121,8 @@ def _getter(request: WindowsRequest, column: str) -> Getter:
     if column in request.group_by:
         place = request.group_by.index(column)
         return lambda key, _: key[1][place]
-    measure, accumulators = request.metric.measures[column], request.metric.accumulators
-    return lambda _, states: measure.finish(dict(zip(accumulators, states, strict=True)))
+    finish = request.metric.measures[column].finish
+    return lambda _, states: finish(states)
 
 
 class _Null:

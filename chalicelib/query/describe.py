@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 from chalicelib.aggregates.metric import Metric
 from chalicelib.aggregates.windows import format_duration, format_instant
+from chalicelib.query.request import Column
 from chalicelib.reading.completeness import complete_until
 from chalicelib.reading.ports import ShardProgress
 from chalicelib.records.shard import Shard
@@ -15,20 +16,13 @@ Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Duration = Annotated[str, Meta(pattern="^[0-9]+[smhd]$")]
 
 
-class MeasureDescription(Struct, frozen=True):
-    """A measure of a metric."""
-
-    name: str
-    type: str
-
-
 class MetricDescription(Struct, frozen=True):
     """A metric: what can be asked of it, and how its windows are kept."""
 
     name: str
     event_type: str
     dimensions: tuple[str, ...]
-    measures: tuple[MeasureDescription, ...]
+    measures: tuple[Column, ...]
     window: Duration
     rollups: tuple[Duration, ...]
     lateness: Duration
@@ -78,7 +72,7 @@ def describe_metric(metric: Metric, lateness_ms: int) -> MetricDescription:
         name=metric.name,
         event_type=metric.event_type,
         dimensions=metric.by,
-        measures=tuple(MeasureDescription(name, measure.type_name) for name, measure in metric.measures.items()),
+        measures=tuple(Column(name, each.type_name, each.error) for name, each in metric.measures.items()),
         window=format_duration(metric.window_ms),
         rollups=tuple(format_duration(step_ms) for step_ms in metric.steps_ms[1:]),
         lateness=format_duration(lateness_ms),

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from chalicelib.aggregates.measures import Accumulator, ErrorBound
 from chalicelib.aggregates.metric import Metric
 from chalicelib.aggregates.windows import (
     UNIT_MS,
@@ -39,11 +40,12 @@ COLUMN_TYPES: Mapping[str, Any] = {"timestamp": int, "string": str | None, "inte
 PARAMETERS = {parameter.name: parameter for parameter in WINDOWS_PARAMETERS}
 
 
-class Column(Struct, frozen=True):
-    """A column of the answer, as its `meta` tells it."""
+class Column(Struct, frozen=True, omit_defaults=True):
+    """A column of the answer, as its `meta` tells it; error, of values that are not exact, how far off they may be."""
 
     name: str
     type: str
+    error: ErrorBound | None = None
 
 
 class Order(Struct, frozen=True):
@@ -89,8 +91,17 @@ class WindowsRequest(Struct, frozen=True, kw_only=True, dict=True):
         return (
             Column(WINDOW_START, "timestamp"),
             *(Column(dimension, "string") for dimension in self.group_by),
-            *(Column(measure, self.metric.measures[measure].type_name) for measure in self.measures),
+            *(
+                Column(name, measure.type_name, measure.error)
+                for name, measure in ((name, self.metric.measures[name]) for name in self.measures)
+            ),
         )
+
+    @cached_property
+    def accumulators(self) -> tuple[Accumulator, ...]:
+        """What the measures asked for need, in the order in which the metric stores it."""
+        needed = {each for name in self.measures for each in self.metric.measures[name].accumulators}
+        return tuple(stored for stored in self.metric.accumulators if stored in needed)
 
     @cached_property
     def digest(self) -> str:

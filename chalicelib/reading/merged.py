@@ -7,7 +7,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from chalicelib.aggregates.metric import GroupKey, Metric
-from chalicelib.aggregates.partial import Groups, States, merge_into
+from chalicelib.aggregates.partial import Groups, Merging
 from chalicelib.reading.plans import Span, join_plans, plan_below, plan_span
 from chalicelib.reading.ports import ReadPlan, ShareReader, StoredShare
 
@@ -45,10 +45,10 @@ class MergedWindow(Struct, frozen=True):
         return MetricWindow(self.metric.name, self.step_ms, self.window_start_ms)
 
 
-class _Merging(Struct):
+class _Read(Struct):
     """What has been read of a window."""
 
-    groups: dict[GroupKey, States]
+    merging: Merging[GroupKey]
     revision: int = 0
 
 
@@ -66,7 +66,7 @@ def read_windows(
              all shares read: each only grows, and so does the sum.
     Raises: TransientError when a read failed or was not done in time; DefinitionChangedError.
     """
-    read: dict[MetricWindow, _Merging] = {}
+    read: dict[MetricWindow, _Read] = {}
     plans = join_plans(
         plan_span(metric, Span(window.step_ms, window.window_start_ms, window.window_end_ms), range(metric.buckets))
         for window in sorted(set(windows))
@@ -79,13 +79,13 @@ def read_windows(
         def take(plan: ReadPlan, share: StoredShare, below: list[ReadPlan] = below) -> None:
             own = MetricWindow(plan.metric.name, plan.step_ms, share.window_start_ms)
             window = made_of.get(id(plan), own)
-            merging = read.setdefault(window, _Merging({}))
+            of_window = read.setdefault(window, _Read(Merging(plan.metric.accumulators)))
             if share.groups is None:  # its revision is that of what it is made of, which is read instead
                 below.append(plan_below(plan, share))
                 made_of[id(below[-1])] = window
             else:
-                merging.revision += share.revision
-                merge_into(merging.groups, plan.metric, share.groups.items())
+                of_window.revision += share.revision
+                of_window.merging.add(share.groups.items())
 
         reader.read_shares(plans, take, time_left_ms())
         plans = below
@@ -94,9 +94,9 @@ def read_windows(
             metrics[window.metric],
             window.step_ms,
             window.window_start_ms,
-            merging.groups,
-            merging.revision,
+            of_window.merging.groups,
+            of_window.revision,
             is_final(window),
         )
-        for window, merging in sorted(read.items(), key=itemgetter(0))
+        for window, of_window in sorted(read.items(), key=itemgetter(0))
     ]

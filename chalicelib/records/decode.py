@@ -44,7 +44,8 @@ class EventType(Struct, frozen=True):
     """What the decoder must know of an event type.
 
     Shapes: measured names the number fields of data that some metric measures, dimensions the text fields that some
-            metric groups by; of a change these are its row's.
+            metric groups by; of a change these are its row's. distinct names the fields whose values some metric tells
+            apart: of a value only a hash is kept, so it may be as large as it likes. No change has any.
     Units:  lateness_ms is how far before its arrival an event's time may lie.
     """
 
@@ -52,6 +53,7 @@ class EventType(Struct, frozen=True):
     lateness_ms: int
     measured: tuple[str, ...] = ()
     dimensions: tuple[str, ...] = ()
+    distinct: tuple[str, ...] = ()
 
 
 Columns = Mapping[str, Sequence[Any]]  # of rows of one event type: a field's values, row by row
@@ -123,12 +125,13 @@ class _Rules(Struct, frozen=True):
     lateness_ms: int
     measured: Sequence[Getter]
     dimensions: Sequence[Getter]
+    columns: Sequence[Getter]
 
     def part(self, kind: type[CloudEvent], events: Sequence[CloudEvent], times_ms: Sequence[int]) -> Part:
         data = list(map(_data_of, events))
         if self.is_change:
             return self._part_of_changes(kind, data, times_ms)
-        columns = {field: list(map(value_of, data)) for field, value_of in (*self.dimensions, *self.measured)}
+        columns = {field: list(map(value_of, data)) for field, value_of in self.columns}
         return Part(kind, times_ms, columns)
 
     def _part_of_changes(self, kind: type[CloudEvent], changes: Sequence[Any], times_ms: Sequence[int]) -> Part:
@@ -180,6 +183,7 @@ class Decoder:
                 declared.lateness_ms,
                 _getters(declared.measured),
                 _getters(declared.dimensions),
+                _getters(dict.fromkeys((*declared.dimensions, *declared.measured, *declared.distinct))),
             )
             for name, declared in event_types.items()
         }

@@ -11,7 +11,8 @@ from typing import Any
 from zlib import crc32
 
 from chalicelib.aggregates.metric import Metric
-from chalicelib.aggregates.rollup import Rollup, WindowKey, unpack_groups
+from chalicelib.aggregates.partial import decompress_groups
+from chalicelib.aggregates.rollup import Rollup, WindowKey
 from chalicelib.aws.aggregates_keys import PROGRESS, SETTLED, alert_partition_key, share_partition_key, share_sort_key
 from chalicelib.reading.plans import Span, plan_span
 from chalicelib.reading.ports import ROLLUPS, StoredShare
@@ -207,7 +208,7 @@ class AggregatesTable(MemoryAggregates):
 
     def _unpack(self, metric: Metric, rollup: Rollup) -> Groups:
         if rollup.packed not in self._unpacked:
-            self._unpacked[rollup.packed] = unpack_groups(metric, rollup.packed)
+            self._unpacked[rollup.packed] = decompress_groups(metric, rollup.packed)
         return self._unpacked[rollup.packed]
 
     def _metric(self, name: str) -> Metric:

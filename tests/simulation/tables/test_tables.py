@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from chalicelib.aggregates import partial
-from chalicelib.aggregates.partial import merge_groups
-from chalicelib.aggregates.rollup import Rollup, pack_groups, unpack_groups
+from chalicelib.aggregates.partial import decompress_groups, merge_groups
+from chalicelib.aggregates.rollup import Rollup, pack_groups
 from chalicelib.consumers import capture, fan_out, final_results, rollup
 from chalicelib.consumers.alerts import Alerts
 from chalicelib.consumers.fan_out import FanOut
@@ -79,7 +79,7 @@ def a_rollup_that_is_incremented(monkeypatch):
         if put is None or standing is None:
             return put
         metric = metrics[key.metric]
-        both = merge_groups(metric, [unpack_groups(metric, standing.packed).items(), merged.groups.items()])
+        both = merge_groups(metric, [decompress_groups(metric, standing.packed).items(), merged.groups.items()])
         return RollupPut(key, put.built_on, Rollup(put.rollup.revision, pack_groups(both)))
 
     metrics, exact, recompute_once = {}, rollup._plan_put, RollUp._recompute_once

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.aggregates import rollup
-from chalicelib.aggregates.partial import Partial, PartialKey, merge_groups
-from chalicelib.aggregates.rollup import WindowKey, unpack_groups
+from chalicelib.aggregates.partial import Partial, PartialKey, decompress_groups, merge_groups
+from chalicelib.aggregates.rollup import WindowKey
 from chalicelib.consumers.ports import AlertKey, StoredChange
 from chalicelib.consumers.rollup import ROUNDS_MAX, RollUp
 from chalicelib.errors import TransientError
@@ -54,7 +54,7 @@ class Table(MemoryAggregates):
         return outcome
 
     def groups_of(self, key):
-        return unpack_groups(CATALOG.metrics[key.metric], self.rollups[key].packed)
+        return decompress_groups(CATALOG.metrics[key.metric], self.rollups[key].packed)
 
 
 @pytest.fixture
