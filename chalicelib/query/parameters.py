@@ -14,6 +14,7 @@ ROWS_DEFAULT = 1_000
 ROWS_MAX = 10_000
 WINDOWS_MAX = 100_000  # in one answer, before paging, and read for one: 69 days of minutes
 ALL = "all"  # the step that is the whole range
+EXACT, OUTWARD = "exact", "outward"  # what becomes of a range that does not fall on windows: refused, or widened
 EXAMPLES_DEFAULT = 20
 EXAMPLES_MAX = 100
 
@@ -36,7 +37,7 @@ WINDOWS_PARAMETERS = (
     Parameter(
         "start",
         "The first instant of the range: RFC 3339 with an offset, or a date (its midnight in UTC). A multiple of the "
-        "metric's base window. An hour before `end` if absent.",
+        "metric's base window, or see `align`. An hour before `end` if absent.",
         INSTANT,
         "2026-11-23T20:00:00Z",
     ),
@@ -54,6 +55,13 @@ WINDOWS_PARAMETERS = (
         "`start`; the first and the last are clipped to the range. The base window if absent.",
         {"type": "string", "pattern": "^([0-9]{1,9}[smhd]|all)$"},
         "5m",
+    ),
+    Parameter(
+        "align",
+        "What becomes of a `start` or `end` within a window: `exact` refuses it, `outward` widens the range to whole "
+        "windows of the answer (of the base size, when the step does not divide a day). The answer tells its range.",
+        {"type": "string", "enum": [EXACT, OUTWARD], "default": EXACT},
+        OUTWARD,
     ),
     Parameter(
         "group_by",

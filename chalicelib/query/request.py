@@ -1,7 +1,7 @@
 """A windows request: from the text of its parameters to what is asked. Whatever is not understood is refused.
 
-An answer to a question that was not asked looks like any other answer. So nothing is rounded, guessed or passed over:
-the range must fall on base windows, and an unknown or repeated parameter is an error that names it.
+An answer to a question that was not asked looks like any other answer. So nothing is guessed or passed over: the range
+must fall on base windows, unless it is to be widened, and an unknown or repeated parameter is an error that names it.
 """
 
 import re
@@ -26,7 +26,16 @@ from chalicelib.aggregates.windows import (
 )
 from chalicelib.query.cursor import Cursor, Position, decode_cursor, position_of
 from chalicelib.query.errors import ParameterError, quoted
-from chalicelib.query.parameters import ALL, ROWS_DEFAULT, ROWS_MAX, WINDOWS_MAX, WINDOWS_PARAMETERS, Parameter
+from chalicelib.query.parameters import (
+    ALL,
+    EXACT,
+    OUTWARD,
+    ROWS_DEFAULT,
+    ROWS_MAX,
+    WINDOWS_MAX,
+    WINDOWS_PARAMETERS,
+    Parameter,
+)
 
 DAY_MS = UNIT_MS["d"]
 RANGE_DEFAULT_MS = UNIT_MS["h"]
@@ -120,14 +129,16 @@ def parse_request(metric: Metric, given: Mapping[str, Sequence[str]], now_ms: in
     check_declared(given, PARAMETERS)
     texts = {name: values[0] for name, values in given.items() if values}
     cursor = decode_cursor(texts["cursor"]) if "cursor" in texts else None
-    start_ms, end_ms = _range(metric, texts, cursor, now_ms)
+    step_ms = _step_ms(metric, texts.get("step"))
+    start_ms, end_ms = _range(metric, texts, cursor, now_ms, _alignment_ms(metric, texts.get("align"), step_ms))
+    _check_windows(metric, step_ms, start_ms, end_ms)
     group_by = _names("group_by", texts.get("group_by"), metric.by)
     measures = _names("measures", texts.get("measures"), tuple(metric.measures)) or tuple(metric.measures)
     request = WindowsRequest(
         metric=metric,
         start_ms=start_ms,
         end_ms=end_ms,
-        step_ms=_step_ms(metric, texts.get("step"), start_ms, end_ms),
+        step_ms=step_ms,
         group_by=group_by,
         where=_where(metric, given.get("where", ())),
         measures=measures,
@@ -155,19 +166,31 @@ def _is_unicode(text: str) -> bool:
     return not re.search("[\ud800-\udfff]", text)  # a lone surrogate, which JSON can escape and UTF-8 cannot hold
 
 
-def _range(metric: Metric, texts: Mapping[str, str], cursor: Cursor | None, now_ms: int) -> tuple[int, int]:
+def _range(
+    metric: Metric, texts: Mapping[str, str], cursor: Cursor | None, now_ms: int, alignment_ms: int
+) -> tuple[int, int]:
+    """Read the range, and widen it to multiples of the alignment; of 1 ms it stays as it is."""
     end_ms = cursor.end_ms if cursor else window_start(now_ms, metric.window_ms) + metric.window_ms
     if "end" in texts:
-        end_ms = _instant_ms("end", texts["end"])
+        end_ms = -window_start(-_instant_ms("end", texts["end"]), alignment_ms)  # rounded up
     _check_instant(metric, "end", end_ms)
     start_ms = cursor.start_ms if cursor else window_start(end_ms - RANGE_DEFAULT_MS, metric.window_ms)
     if "start" in texts:
-        start_ms = _instant_ms("start", texts["start"])
+        start_ms = window_start(_instant_ms("start", texts["start"]), alignment_ms)
     _check_instant(metric, "start", start_ms)
     if start_ms >= end_ms:
         fault = "start" if "start" in texts else "end"
         raise ParameterError(fault, f"the range [{format_instant(start_ms)}, {format_instant(end_ms)}) is empty")
     return start_ms, end_ms
+
+
+def _alignment_ms(metric: Metric, text: str | None, step_ms: int | None) -> int:
+    """Of what the range's ends are made multiples: of the answer's windows, if they are aligned to midnight."""
+    if text in (None, EXACT):
+        return 1
+    if text != OUTWARD:
+        raise ParameterError("align", f"there is no {quoted(str(text))}; there are: {EXACT}, {OUTWARD}")
+    return step_ms if step_ms and DAY_MS % step_ms == 0 else metric.window_ms
 
 
 def _instant_ms(parameter: str, text: str) -> int:
@@ -189,7 +212,7 @@ def _check_instant(metric: Metric, parameter: str, instant_ms: int) -> None:
         raise ParameterError(parameter, f"it is within a window of {window}, the metric's base; nearest are {nearest}")
 
 
-def _step_ms(metric: Metric, text: str | None, start_ms: int, end_ms: int) -> int | None:
+def _step_ms(metric: Metric, text: str | None) -> int | None:
     if text == ALL:
         return None
     window = format_duration(metric.window_ms)
@@ -199,7 +222,11 @@ def _step_ms(metric: Metric, text: str | None, start_ms: int, end_ms: int) -> in
         raise ParameterError("step", f"{error}; or `{ALL}`") from error
     if step_ms % metric.window_ms or step_ms > DAY_MS:
         raise ParameterError("step", f"it is no multiple of {window}, the metric's base window, up to 1d; or `{ALL}`")
-    if end_ms - start_ms > step_ms * WINDOWS_MAX:
+    return step_ms
+
+
+def _check_windows(metric: Metric, step_ms: int | None, start_ms: int, end_ms: int) -> None:
+    if step_ms and end_ms - start_ms > step_ms * WINDOWS_MAX:
         least_ms = -(-(end_ms - start_ms) // (WINDOWS_MAX * metric.window_ms)) * metric.window_ms
         least = format_duration(least_ms) if least_ms <= DAY_MS else ALL
         raise ParameterError(
@@ -207,7 +234,6 @@ def _step_ms(metric: Metric, text: str | None, start_ms: int, end_ms: int) -> in
             f"the range has over {WINDOWS_MAX} windows of {format_duration(step_ms)}; step={least} would do, "
             f"or start={format_instant(end_ms - step_ms * WINDOWS_MAX)}",
         )
-    return step_ms
 
 
 def _names(parameter: str, text: str | None, known: Sequence[str]) -> tuple[str, ...]:

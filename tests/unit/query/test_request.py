@@ -3,6 +3,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from chalicelib.aggregates.windows import parse_instant
 from chalicelib.query.cursor import encode_cursor
 from chalicelib.query.errors import ParameterError
 from chalicelib.query.parameters import WINDOWS_PARAMETERS
@@ -39,6 +40,9 @@ def fault(**parameters):
         ({"end": "0001-01-01T00:00:00+14:00"}, "end", "between"),
         ({"end": "9999-12-31T23:59:59-14:00"}, "end", "between"),
         ({"end": "0000-01-01"}, "end", "RFC 3339"),
+        ({"align": "inward"}, "align", "exact, outward"),
+        ({"align": ""}, "align", "exact, outward"),
+        ({"end": "9999-12-30T00:00:30Z", "step": "1d", "align": "outward"}, "end", "between"),
         ({"step": "90s"}, "step", "multiple of 1m"),
         ({"step": "25h"}, "step", "up to 1d"),
         ({"step": "0m"}, "step", "above 0"),
@@ -93,6 +97,32 @@ def test_an_order_always_ends_in_what_tells_rows_apart():
 
 def test_an_offset_is_honoured():
     assert parse(end="2026-11-23T22:00:00+01:00") == parse(end="2026-11-23T21:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("step", "start", "end"),
+    [
+        ("1m", "2026-11-23T20:03:00Z", "2026-11-23T20:58:00Z"),
+        ("5m", "2026-11-23T20:00:00Z", "2026-11-23T21:00:00Z"),
+        ("1d", "2026-11-23T00:00:00Z", "2026-11-24T00:00:00Z"),
+        ("7m", "2026-11-23T20:03:00Z", "2026-11-23T20:58:00Z"),  # no day has a whole number of these
+        ("all", "2026-11-23T20:03:00Z", "2026-11-23T20:58:00Z"),
+    ],
+)
+def test_a_range_is_widened_to_whole_windows_where_that_is_asked(step, start, end):
+    asked = {"start": "2026-11-23T20:03:07.123Z", "end": "2026-11-23T20:57:00.001Z", "step": step}
+    with pytest.raises(ParameterError, match="within a window"):
+        parse(**asked)
+    request = parse(**asked, align="outward")
+    assert (request.start_ms, request.end_ms) == (parse_instant(start), parse_instant(end))
+    assert parse(**asked | {"start": start, "end": end}, align="outward") == parse(step=step, start=start, end=end)
+
+
+def test_pages_of_a_widened_range_go_on():
+    stage = Stage([sold(second, shop) for second, shop in ((0, "a"), (0, "b"), (0, "c"))])
+    asked = {"start": "2026-11-23T19:59:59Z", "group_by": "shop", "align": "outward", "limit": 1}
+    first = stage.ask(**asked)
+    assert [row["shop"] for row in stage.rows(**asked, cursor=first["next"])] == ["b"]
 
 
 @pytest.mark.parametrize(
