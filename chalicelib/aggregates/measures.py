@@ -280,13 +280,13 @@ class Quantile(Measure, frozen=True):
 
     @property
     def fault(self) -> str | None:  # noqa: D102  as Measure's
-        is_number = isinstance(self.rank, int | float | Decimal) and not isinstance(self.rank, bool)
+        is_number = isinstance(self.rank, int | float) and not isinstance(self.rank, bool)
         if not (is_number and 0 <= self.rank <= 1):
             return f"its rank {self.rank!r} is no number from 0 to 1"
         return _fault_of_size("k", self.k, sketches.K_MIN, sketches.K_MAX)
 
     def finish(self, states: Mapping[Accumulator, Any]) -> Value | None:  # noqa: D102  as Measure's
-        return sketches.quantile(states[self.accumulators[0]], float(self.rank))
+        return sketches.quantile(states[self.accumulators[0]], self.rank)
 
 
 def _fault_of_size(name: str, size: Any, least: int, greatest: int) -> str | None:

@@ -235,9 +235,3 @@ def test_a_million_skewed_events_are_answered_within_the_bounds():
         below, at = (np.searchsorted(ordered, value, side) / EVENTS for side in ("left", "right"))
         # Of such a sketch the rank's standard deviation is 0.2 %: beyond seven of them nothing is met by chance.
         assert below - 0.015 <= rank <= at + 0.015
-
-
-def test_a_rank_can_be_a_decimal():
-    median = Quantile("bytes", Decimal("0.5"))
-    (accumulator,) = median.accumulators
-    assert median.finish({accumulator: accumulator.reduce([Decimal("0.1"), 7, 9])}) == 7
