@@ -21,8 +21,8 @@ from chalicelib.aggregates.measures import EXACT, Accumulator, State
 from chalicelib.aggregates.metric import GROUP_KEY_BYTES_MAX, OVERFLOW, GroupKey, Metric
 from chalicelib.change import SIGNS
 
-EXPANDED_BYTES_MAX = 64 * 1024 * 1024  # of one rollup; compressed into an item, real groups are far from it
-WAITING_SHARES_MAX = 128  # of a set of groups that is being merged; each may be some KB of sketches
+EXPANDED_BYTES_MAX = 64 * 1024 * 1024  # of one item; compressed into it, real groups are far from it
+WAITING_SHARES_MAX = 128  # of groups that are being merged, each up to some 16 KB: rollups merge 64 windows at once
 
 States = tuple[State, ...]
 Groups = Mapping[GroupKey, States]

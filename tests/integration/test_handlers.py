@@ -12,6 +12,7 @@ from pathlib import Path
 import boto3
 import orjson
 import pytest
+from chalice.app import Request
 from moto import mock_aws
 
 import app
@@ -22,6 +23,7 @@ from chalicelib.aws import clients
 from chalicelib.consumers.handle import Handling
 from chalicelib.consumers.ports import Done, PartialPut
 from chalicelib.consumers.result_message import MESSAGE_BYTES_MAX
+from chalicelib.records.compression import ZSTD_MAGIC
 from ops import dead_letters
 from ops.subscription import subscription
 from tests.builders import (
@@ -41,6 +43,7 @@ from tests.builders import (
     record,
     table_change,
 )
+from tests.unit.query.shop import read_json
 
 STREAM = "highwater-test-events"
 PROJECT = Path(app.__file__).parent
@@ -288,6 +291,57 @@ def results(stage, monkeypatch):
     wiring.settings.cache_clear()
 
 
+def ask(metric, **parameters):
+    """The answer of the API to a windows request, its decimals as they are written."""
+    request = Request(
+        {
+            "multiValueQueryStringParameters": {name: [value] for name, value in parameters.items()},
+            "headers": {},
+            "pathParameters": {"metric": metric},
+            "requestContext": {"httpMethod": "GET", "resourcePath": "/v1/metrics/{metric}/windows"},
+            "body": None,
+            "stageVariables": None,
+            "isBase64Encoded": False,
+        }
+    )
+    answer = wiring.windows(metric, request, Context())
+    assert answer.status_code == 200, answer.body
+    return read_json(answer.body)
+
+
+def test_different_customers_and_quantiles_of_orders_are_counted_once_and_told_with_their_error(stage):
+    orders = [
+        json_line(order(number, user_id=f"user-{number % users}", amount=number, currency=currency))
+        for currency, users, numbers in (("EUR", 30, range(1, 101)), ("USD", 7, range(101, 201)))
+        for number in numbers
+    ]
+    for shard, payloads in ((SHARD, orders[::2]), ("shardId-000000000001", orders[1::2])):
+        for _ in range(2):  # the second time by a container that knows nothing
+            wiring._ingest.cache_clear()
+            assert app.ingest(lambda_event(payloads, shard=shard), Context()) == {"batchItemFailures": []}
+    hour = {"start": "2026-11-24T11:00:00Z", "end": "2026-11-24T12:00:00Z", "step": "all", "group_by": "currency"}
+
+    told = ask("customers_distinct", **hour)
+    assert [(row["currency"], row["customers"]) for row in told["data"]] == [("EUR", 30), ("USD", 7)]
+    error = {"kind": "relative", "bound": Decimal("0.0163"), "confidence": Decimal("0.95")}
+    assert told["meta"][2] == {"name": "customers", "type": "integer", "error": error}
+
+    told = ask("order_value", **hour, measures="count,p50,p95,p99")
+    rows = [(row["currency"], row["count"], row["p50"], row["p95"], row["p99"]) for row in told["data"]]
+    assert rows == [("EUR", 100, 50, 95, 99), ("USD", 100, 150, 195, 199)]
+    error = {"kind": "rank", "bound": Decimal("0.0105"), "confidence": Decimal("0.99")}
+    assert told["meta"][2:] == [
+        {"name": "count", "type": "integer"},
+        *({"name": name, "type": "decimal", "error": error} for name in ("p50", "p95", "p99")),
+    ]
+    items = boto3.client("dynamodb").scan(TableName="highwater-test-aggregates")["Items"]
+    stored = [
+        item["groups"]["B"] for item in items if item["pk"]["S"].startswith(("customers_distinct", "order_value"))
+    ]
+    assert len(stored) == 2 * 4
+    assert all(groups.startswith(ZSTD_MAGIC) for groups in stored)
+
+
 def stored_changes():
     """Lambda's event of all that is stored in the aggregates table."""
     items = boto3.client("dynamodb").scan(TableName="highwater-test-aggregates")["Items"]
@@ -309,7 +363,7 @@ def test_what_is_counted_is_rolled_up_and_published_and_nothing_of_it_is_logged(
     lines = output()
     assert SECRET not in str(lines)
     (rolled_up,) = [line for line in lines if line.get("message") == "changes rolled up"]
-    assert rolled_up["rollups"] == 2
+    assert rolled_up["rollups"] == 4  # the hour of each metric of orders
     (fanned_out,) = [line for line in lines if line.get("message") == "changes fanned out"]
     assert (fanned_out["windows"], fanned_out["published"], fanned_out["refused"]) == (2, 2, 0)
     (numbers,) = [line for line in lines if "ResultsPublished" in line]

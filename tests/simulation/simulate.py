@@ -12,12 +12,12 @@ HAPPENINGS = ("split", "merge", "replay", "metric added", "redrive")
 DRAIN_STEPS_MAX = 2_000
 
 
-def simulate(seed: int) -> World:
-    """Run one world to its end, and check it.
+def simulate(seed: int, kind: type[World] = World) -> World:
+    """Run one world, of this kind, to its end, and check it.
 
     Raises: AssertionError when anything is lost, counted twice or claimed too early, or when a shard sticks.
     """
-    world = World(seed, Faults())
+    world = kind(seed, Faults())
     for _ in range(world.chance.randrange(5, STEPS)):
         for _ in range(world.chance.randrange(4)):
             world.produce()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib import definitions
-from chalicelib.aggregates.measures import Count, Max, Mean, Measure, Min, Sum
+from chalicelib.aggregates.measures import Count, Distinct, Max, Mean, Measure, Min, Quantile, Sum
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.alerts import (
     Above,
@@ -26,8 +26,18 @@ class Names(Measure, frozen=True):
     accumulators = ()
 
 
-MEASURES = {"n": Count(), "total": Sum("amount"), "low": Min("amount"), "high": Max("amount"), "mean": Mean("amount")}
-ORDERS = Metric(name="orders", event_type="order.placed", by=("currency", "order_type"), measures=MEASURES)
+MEASURES = {
+    "n": Count(),
+    "total": Sum("amount"),
+    "low": Min("amount"),
+    "high": Max("amount"),
+    "mean": Mean("amount"),
+    "users": Distinct("user_id"),
+    "median": Quantile("amount", 0.5),
+}
+ORDERS = Metric(
+    name="orders", event_type="order.placed", by=("currency", "order_type"), measures=MEASURES, group_limit=9
+)
 NAMES = Metric(name="names", event_type="order.placed", measures={"names": Names()})
 CATALOG = Catalog({"order.placed": OrderPlaced}, [ORDERS, NAMES])
 
@@ -127,7 +137,7 @@ def test_a_rate_of_change_is_not_rounded(before, millionths):
 
 @pytest.mark.parametrize(
     ("rule", "measures"),
-    [(Above(1), {"n", "total", "high"}), (Below(1), {"low"}), (RateOfChange(1), set())],
+    [(Above(1), {"n", "total", "high", "users"}), (Below(1), {"low"}), (RateOfChange(1), set())],
 )
 def test_an_alert_comes_early_where_more_counting_cannot_make_it_untrue(rule, measures):
     assert {measure for measure in MEASURES if alert(measure=measure, rule=rule).fires_early(ORDERS)} == measures

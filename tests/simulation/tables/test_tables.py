@@ -79,7 +79,7 @@ def a_rollup_that_is_incremented(monkeypatch):
         if put is None or standing is None:
             return put
         metric = metrics[key.metric]
-        both = merge_groups(metric, [decompress_groups(metric, standing.packed).items(), merged.groups.items()])
+        both = merge_groups(metric, [decompress_groups(metric, standing.packed).items(), merged.merging.groups.items()])
         return RollupPut(key, put.built_on, Rollup(put.rollup.revision, pack_groups(both)))
 
     metrics, exact, recompute_once = {}, rollup._plan_put, RollUp._recompute_once

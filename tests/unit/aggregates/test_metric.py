@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from chalicelib.aggregates.measures import Count, Max, Mean, Min, Sum
+from chalicelib import definitions
+from chalicelib.aggregates.measures import Count, Distinct, Max, Mean, Min, Quantile, Sum
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.change import Change
 from chalicelib.errors import DefinitionError
@@ -55,6 +56,25 @@ def catalog(*metrics):
         ({"buckets": 0}, "below 1"),
         ({"by": (), "buckets": 2}, "nothing to deal"),
         ({"group_limit": 1_000_000}, "at most 11363 groups"),
+        ({"measures": {"m": Distinct("colour")}}, "no field 'colour'"),
+        ({"measures": {"m": Distinct("size")}}, "'size' is no text or int"),
+        ({"measures": {"total": Sum("size"), "m": Distinct("size")}}, "'size' is no text or int"),
+        ({"measures": {"m": Distinct("name", lg_k=12)}}, "the measure 'm': its lg_k 12 is no integer from 13 to 21"),
+        ({"measures": {"m": Distinct("name", lg_k=22)}}, "its lg_k 22"),
+        ({"measures": {"m": Distinct("name", lg_k="14")}}, "its lg_k '14'"),
+        ({"measures": {"m": Distinct("name")}}, "at most 15 groups"),
+        ({"measures": {"m": Distinct("name", lg_k=18)}}, "at most 0 groups"),
+        ({"measures": {"m": Quantile("name", 0.5)}}, "'name' is no int or Decimal"),
+        ({"measures": {"m": Quantile("ratio", 0.5)}}, "'ratio' is no int or Decimal"),
+        ({"measures": {"m": Quantile("size", 95)}}, "the measure 'm': its rank 95 is no number from 0 to 1"),
+        ({"measures": {"m": Quantile("size", -0.1)}}, "its rank -0.1"),
+        ({"measures": {"m": Quantile("size", float("nan"))}}, "its rank nan"),
+        ({"measures": {"m": Quantile("size", Decimal("0.5"))}}, "its rank"),
+        ({"measures": {"m": Quantile("size", "0.5")}}, "its rank '0.5'"),
+        ({"measures": {"m": Quantile("size", True)}}, "its rank True"),
+        ({"measures": {"m": Quantile("size", 0.5, k=7)}}, "the measure 'm': its k 7 is no integer from 8 to 65535"),
+        ({"measures": {"m": Quantile("size", 0.5, k=65_536)}}, "its k 65536"),
+        ({"measures": {"m": Quantile("size", 0.5)}}, "at most 25 groups"),
     ],
 )
 def test_a_wrong_declaration_is_refused_at_import_and_named(changes, fault):
@@ -97,7 +117,7 @@ def test_a_metric_over_changes_looks_at_the_fields_of_the_row():
         Catalog({"thing": ThingChanged}, [metric(by=("old",))])
 
 
-@pytest.mark.parametrize("measure", [Min("size"), Max("size")])
+@pytest.mark.parametrize("measure", [Min("size"), Max("size"), Distinct("name"), Quantile("size", 0.5)])
 def test_a_measure_that_cannot_take_an_old_row_back_is_refused_by_name(measure):
     with pytest.raises(
         DefinitionError, match=f"'things': the measure 'm', a {type(measure).__name__}, cannot take back"
@@ -136,6 +156,23 @@ def test_measures_share_what_is_stored_for_them():
     assert list(map(str, shared.accumulators)) == ["count()", "sum(size)"]
 
 
+def test_quantiles_of_one_field_share_a_sketch_of_one_size():
+    of_size = {"p50": Quantile("size", 0.5), "p99": Quantile("size", 0.99), "finer": Quantile("size", 0.5, k=512)}
+    shared = metric(measures={**of_size, "names": Distinct("name")}, group_limit=1)
+    assert list(map(str, shared.accumulators)) == ["quantiles(size)", "quantiles(size)", "distinct(name)"]
+    assert (shared.measured, shared.distinct, shared.fields) == (("size",), ("name",), ("size", "name"))
+
+
+def test_what_is_stored_of_the_shipped_metrics_still_means_the_same():
+    assert {metric.name: metric.fingerprint for metric in definitions.METRICS} == {
+        "orders": "a490c979",
+        "customers": "de38185c",
+        "customers_distinct": "ee347cfd",
+        "order_value": "882bb5f6",
+        "order_status": "86a71628",
+    }
+
+
 def test_the_fingerprint_changes_with_the_meaning_only():
     assert metric().fingerprint == metric(retention="5d", group_limit=7).fingerprint
     changed = [
@@ -144,8 +181,13 @@ def test_the_fingerprint_changes_with_the_meaning_only():
         {"buckets": 2},
         {"spread": 2},
         {"measures": {"n": Min("size")}},
+        {"measures": {"n": Distinct("name")}},
+        {"measures": {"n": Distinct("name", lg_k=13)}},
+        {"measures": {"n": Quantile("size", 0.5)}},
+        {"measures": {"n": Quantile("size", 0.5, k=128)}},
     ]
-    assert len({metric(**change).fingerprint for change in [{}, *changed]}) == 6
+    assert len({metric(**change).fingerprint for change in [{}, *changed]}) == 10
+    assert metric(**changed[-2]).fingerprint == metric(measures={"n": Quantile("size", 0.9)}).fingerprint
 
 
 def test_an_event_is_too_late_for_all_its_metrics_or_for_none():

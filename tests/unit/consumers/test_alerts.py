@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from chalicelib.aggregates.measures import Count, Max, Mean, Min, Sum
+from chalicelib.aggregates.measures import Count, Distinct, Max, Mean, Min, Quantile, Sum
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.aggregates.partial import Partial, absorb, fold, merge_groups
 from chalicelib.aggregates.windows import parse_instant, window_start
@@ -41,7 +41,15 @@ SALES = Metric(
     name="sales", event_type="sale", by=("shop", "clerk"), measures=MEASURES, rollups=("1h",), buckets=4, spread=2
 )
 SMALL = Metric(name="small", event_type="sale", by=("shop",), measures=MEASURES, group_limit=1)
-CATALOG = Catalog({"sale": Sale}, [SALES, SMALL])
+NEARLY = Metric(
+    name="nearly",
+    event_type="sale",
+    by=("shop",),
+    measures={"clerks": Distinct("clerk"), "median": Quantile("price", 0.5)},
+    rollups=("1h",),
+    group_limit=9,
+)
+CATALOG = Catalog({"sale": Sale}, [SALES, SMALL, NEARLY])
 
 
 class Sold(NamedTuple):
@@ -81,7 +89,9 @@ class Shop:
         )
 
     def sell(self, *sales):
-        for metric in (SALES, SMALL):
+        for metric in [
+            CATALOG.metrics[name] for name in {SALES.name, SMALL.name} | {each.metric for each in self.alerts}
+        ]:
             for writer in sorted({sale.writer for sale in sales}):
                 theirs = [sale for sale in sales if sale.writer == writer]
                 windows = [START_MS + sale.minute * MINUTE_MS for sale in theirs]
@@ -222,6 +232,13 @@ def test_a_total_of_nothing_is_below_since_there_is_any_data(measure, zero):
     assert shop.raised == ([(2, (), 0), (4, (), 0)] if zero == 0 else [])
 
 
+@pytest.mark.parametrize(("measure", "raised"), [("clerks", [(2, (), 0), (4, (), 0)]), ("median", [])])
+def test_no_values_are_no_different_values_and_no_quantile(measure, raised):
+    shop = Shop(alert(Below(1), measure, metric="nearly")).sell(Sold(1), Sold(3))
+    shop.end(5, metric=NEARLY)
+    assert shop.raised == raised
+
+
 def test_a_group_without_data_raises_nothing():
     shop = Shop(alert(Below(2), by=("shop",))).sell(Sold(1), Sold(3, "b"), Sold(3, "c"), Sold(3, "c"))
     shop.end(5)
@@ -238,6 +255,38 @@ def test_an_hour_that_data_begin_in_counts_as_one_with_data():
     shop = Shop(alert(Below(1), step="1h")).sell(Sold(90))
     shop.end(180)
     assert shop.raised == [(120, (), 0)]
+
+
+# ── measures that sketches answer ──
+
+
+def test_different_values_are_merged_over_writers_groups_and_minutes():
+    shop = Shop(alert(Above(2), "clerks", metric="nearly", step="1h"))
+    shop.sell(Sold(0), Sold(5, "b", "y"), Sold(6, "b", "x", writer="shard-1"))
+    shop.end(60, metric=NEARLY)
+    assert shop.raised == []
+    shop.sell(Sold(59, "c", "z"))
+    shop.end(60, metric=NEARLY)
+    assert shop.raised == [(0, (), 3)]
+
+
+def test_more_different_values_than_the_threshold_raise_at_once_and_a_quantile_when_the_window_is_over():
+    shop = Shop(
+        alert(Above(1), "clerks", metric="nearly", by=("shop",)),
+        alert(Above(4), "median", metric="nearly", name="median", by=("shop",)),
+    )
+    shop.sell(Sold(0, clerk="x", price=5), Sold(0, clerk="y", price=6, writer="shard-1"), Sold(0, "b"))
+    shop.look([changed(shop, metric=NEARLY)], 5_000)
+    assert shop.raised == [(0, ("a",), 2)]
+    shop.end(1, metric=NEARLY)
+    assert shop.raised == [(0, ("a",), 2), (0, ("a",), 5)]
+
+
+def test_a_change_of_different_values_is_held_against_the_window_before():
+    shop = Shop(alert(RateOfChange(1), "clerks", metric="nearly"))
+    shop.sell(Sold(0), Sold(0), Sold(1), Sold(1, clerk="y"), Sold(2), Sold(2, clerk="y"))
+    shop.end(3, metric=NEARLY)
+    assert shop.raised == [(1, (), 2)]
 
 
 # ── the window before ──

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.consumers import fold
-from chalicelib.consumers.cache import PartialCache
+from chalicelib.consumers.cache import GROUP_BYTES, PartialCache
 from chalicelib.records.rejection import Reason
 from tests.builders import NOON_MS, SHARD, STREAM, aggregated, json_line, lambda_event, order
 from tests.unit.consumers.ingest_world import POISON, World, events, orders, plenty, total
@@ -198,6 +198,17 @@ def test_the_cache_keeps_within_its_groups_and_forgets_the_oldest():
     for key in keys:
         cache.keep(key, Partial("0011", 1, {("a",): (1,), ("b",): (1,)}))
     assert [cache.get(key) is not None for key in keys] == [False, False, True]
+
+
+def test_in_the_containers_memory_a_sketch_counts_as_the_groups_that_it_takes_the_place_of():
+    cache = PartialCache(groups_max=30)
+    keys = [PartialKey("customers_distinct", 0, start_ms, "writer") for start_ms in range(4)]
+    for key in keys:
+        cache.keep(key, Partial("0011", 1, {("EUR",): (1, bytes(10 * GROUP_BYTES)), ("USD",): (1, b"")}))
+    assert [cache.get(key) is not None for key in keys] == [False, False, True, True]
+    for key in keys[2:]:
+        cache.keep(key, None)
+    assert cache._groups == 0
 
 
 # ── any split, overlap or repetition of a shard's batches gives the same partials ──

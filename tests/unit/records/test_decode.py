@@ -8,7 +8,11 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
 
+from chalicelib.aggregates.measures import Distinct
+from chalicelib.aggregates.metric import Catalog, Metric
+from chalicelib.aggregates.partial import fold
 from chalicelib.aggregates.windows import format_instant, window_start
 from chalicelib.aws.dead_letters_bucket import encode
 from chalicelib.records.compression import EXPANDED_BYTES_MAX
@@ -285,3 +289,37 @@ def test_many_bombs_in_one_aggregate_are_one_dead_letter_and_not_the_end_of_the_
     (letter,) = decoded.rejected
     assert (letter.refusal.reason, letter.data) == (Reason.MALFORMED, data)
     assert "together" in letter.refusal.error
+
+
+class Visit(Struct):
+    page: str
+    visitor: str
+    session: int
+
+
+VISITORS = Metric(
+    name="visitors",
+    event_type="visit",
+    by=("page",),
+    measures={"visitors": Distinct("visitor"), "pages": Distinct("page"), "sessions": Distinct("session")},
+    group_limit=5,
+)
+
+
+def test_a_field_whose_values_are_only_told_apart_has_no_rule_and_is_read_once():
+    decoder = make_decoder(Catalog({"visit": Visit}, [VISITORS]))
+    long, large = "x" * 100_000, 10**40
+    data = {"page": "home", "visitor": long, "session": large}
+    decoded = decoder.decode(record(json.dumps(order() | {"type": "visit", "data": data}).encode()))
+    assert not decoded.rejected
+    (part,) = decoder.parts_of(decoded)
+    assert part.columns == {"page": ["home"], "visitor": [long], "session": [large]}
+    (groups,) = fold(VISITORS, "writer", [0], part.columns).values()
+    by_accumulator = dict(zip(VISITORS.accumulators, groups["home",], strict=True))
+    assert {name: measure.finish(by_accumulator) for name, measure in VISITORS.measures.items()} == {
+        "visitors": 1,
+        "pages": 1,
+        "sessions": 1,
+    }
+    too_long = order() | {"type": "visit", "data": data | {"page": long}}
+    assert reasons(decoder.decode(record(json.dumps(too_long).encode()))) == [Reason.INVALID]
