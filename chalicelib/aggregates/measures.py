@@ -6,7 +6,7 @@ mean costs nothing beside its count and its sum. Of two measures the accumulator
 bounded size, and exact about which events are in it; what it answers is within a bound that the answer tells.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Overflow
 from functools import partial, reduce
 from math import ceil
@@ -23,6 +23,7 @@ ROUNDED = Context(prec=96, rounding=ROUND_HALF_EVEN)
 
 Value = int | Decimal  # what a measure answers
 State = Value | bytes  # what is stored for it
+Finish = Callable[[Sequence[State]], Value | None]  # from a group's states to a measure's answer
 
 
 class Accumulator(Struct, frozen=True):
@@ -166,10 +167,18 @@ class Measure(Struct, frozen=True):
         """What is wrong with how it is declared, apart from its field; None when nothing is."""
         return None
 
-    def finish(self, states: Mapping[Accumulator, Any]) -> Value | None:
-        """The answer, from the merged states of its accumulators; None where there is none."""
-        value: Value | None = states[self.accumulators[0]]
+    def finish(self, *states: Any) -> Value | None:
+        """The answer, from the merged states of its accumulators in their order; None where there is none."""
+        value: Value | None = states[0]
         return value
+
+    def finisher(self, accumulators: Sequence[Accumulator]) -> Finish:
+        """Make what takes the answer from a group's states.
+
+        Shapes: accumulators, those that the states are of, in their order.
+        """
+        places = [accumulators.index(needed) for needed in self.accumulators]
+        return lambda states: self.finish(*[states[place] for place in places])
 
 
 class Count(Measure, frozen=True):
@@ -225,8 +234,8 @@ class Mean(Measure, frozen=True):
     def accumulators(self) -> tuple[Accumulator, ...]:  # noqa: D102  as Measure's
         return (Accumulator("sum", self.field), Accumulator("count"))
 
-    def finish(self, states: Mapping[Accumulator, Any]) -> Value | None:  # noqa: D102  as Measure's
-        total, count = (states[accumulator] for accumulator in self.accumulators)
+    def finish(self, *states: Any) -> Value | None:  # noqa: D102  as Measure's
+        total, count = states
         if not count:
             return None
         return ROUNDED.quantize(ROUNDED.divide(Decimal(total), Decimal(count)), MEAN_DECIMALS)
@@ -255,8 +264,8 @@ class Distinct(Measure, frozen=True):
     def fault(self) -> str | None:  # noqa: D102  as Measure's
         return _fault_of_size("lg_k", self.lg_k, sketches.LG_K_MIN, sketches.LG_K_MAX)
 
-    def finish(self, states: Mapping[Accumulator, Any]) -> Value | None:  # noqa: D102  as Measure's
-        return sketches.estimate_distinct(states[self.accumulators[0]])
+    def finish(self, *states: Any) -> Value | None:  # noqa: D102  as Measure's
+        return sketches.estimate_distinct(states[0])
 
 
 class Quantile(Measure, frozen=True):
@@ -287,8 +296,8 @@ class Quantile(Measure, frozen=True):
             return f"its rank {self.rank!r} is no number from 0 to 1"
         return _fault_of_size("k", self.k, sketches.K_MIN, sketches.K_MAX)
 
-    def finish(self, states: Mapping[Accumulator, Any]) -> Value | None:  # noqa: D102  as Measure's
-        return sketches.quantile(states[self.accumulators[0]], self.rank)
+    def finish(self, *states: Any) -> Value | None:  # noqa: D102  as Measure's
+        return sketches.quantile(states[0], self.rank)
 
 
 def _fault_of_size(name: str, size: Any, least: int, greatest: int) -> str | None:

@@ -14,7 +14,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from chalicelib.aggregates.measures import Accumulator, Measure, Sketch
+from chalicelib.aggregates.measures import Accumulator, Finish, Measure, Sketch, State, Value
 from chalicelib.aggregates.windows import UNIT_MS, format_duration, parse_duration
 from chalicelib.change import Change, row_class
 from chalicelib.errors import DefinitionError
@@ -87,6 +87,15 @@ class Metric(Struct, frozen=True, dict=True, kw_only=True):
     def accumulators(self) -> tuple[Accumulator, ...]:
         """What a group stores, each once, in the order of the measures."""
         return tuple(dict.fromkeys(needed for measure in self.measures.values() for needed in measure.accumulators))
+
+    @cached_property
+    def finishers(self) -> Mapping[str, Finish]:
+        """What takes each measure's answer from a group's states."""
+        return {name: measure.finisher(self.accumulators) for name, measure in self.measures.items()}
+
+    def finish(self, states: Sequence[State]) -> dict[str, Value | None]:
+        """Each measure's answer for a group with these states."""
+        return {name: finish(states) for name, finish in self.finishers.items()}
 
     @cached_property
     def measured(self) -> tuple[str, ...]:

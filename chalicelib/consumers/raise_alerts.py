@@ -32,10 +32,8 @@ def values_of(alert: Alert, metric: Metric, groups: Groups) -> Values:
 
     Shapes: groups as the alert is by.
     """
-    measure = metric.measures[alert.measure]
-    finished = {
-        group: measure.finish(dict(zip(metric.accumulators, states, strict=True))) for group, states in groups.items()
-    }
+    finish = metric.finishers[alert.measure]
+    finished = {group: finish(states) for group, states in groups.items()}
     return {group: value for group, value in finished.items() if value is not None}
 
 

@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 
 from chalicelib.aggregates.metric import OVERFLOW, GroupKey, Metric
-from chalicelib.aggregates.partial import States
 from chalicelib.aggregates.windows import format_duration, format_instant
 from chalicelib.consumers.cut import cut
 from chalicelib.consumers.ports import Message
@@ -76,13 +75,8 @@ def _write_part(window: MergedWindow, rows: list[msgspec.Raw], part: int, parts:
 def _rows(window: MergedWindow) -> Iterator[Mapping[str, Any]]:
     """The window's rows, tidy, in the order of their groups; first the overflow group, whose dimensions are null."""
     for group, states in sorted(window.groups.items()):
-        yield {**_dimensions(window.metric, group), **_measures(window.metric, states)}
+        yield {**_dimensions(window.metric, group), **window.metric.finish(states)}
 
 
 def _dimensions(metric: Metric, group: GroupKey) -> Mapping[str, str | None]:
     return dict.fromkeys(metric.by) if group == OVERFLOW else dict(zip(metric.by, group, strict=True))
-
-
-def _measures(metric: Metric, states: States) -> Mapping[str, Any]:
-    by_accumulator = dict(zip(metric.accumulators, states, strict=True))
-    return {name: measure.finish(by_accumulator) for name, measure in metric.measures.items()}

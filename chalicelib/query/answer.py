@@ -12,7 +12,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from chalicelib.aggregates.measures import Accumulator, State
 from chalicelib.aggregates.metric import OVERFLOW, GroupKey
 from chalicelib.aggregates.partial import Groups, Merging, States
 from chalicelib.aggregates.windows import window_start
@@ -25,8 +24,7 @@ STATES_BYTES_MAX = 200_000_000  # of them; where sketches answer, fewer groups f
 
 RowKey = tuple[int, tuple[str | None, ...]]  # a row's window and the values of the dimensions grouped by
 Row = tuple[PositionValue, ...]  # a row's values, column by column
-NamedStates = Mapping[Accumulator, State]
-Getter = Callable[[RowKey, NamedStates], PositionValue]
+Getter = Callable[[RowKey, States], PositionValue]
 
 
 class Page(Struct, frozen=True):
@@ -97,10 +95,10 @@ def page_of(request: WindowsRequest, groups: Mapping[RowKey, States]) -> Page:
     """Put the groups in order and cut the page that is asked for."""
     ordered_by = [_getter(request, order.column) for order in request.order_by]
 
-    def place(group: tuple[RowKey, NamedStates]) -> tuple[Any, ...]:
+    def place(group: tuple[RowKey, States]) -> tuple[Any, ...]:
         return sort_key(request.order_by, tuple([get(*group) for get in ordered_by]))
 
-    ordered = [(key, dict(zip(request.accumulators, states, strict=True))) for key, states in groups.items()]
+    ordered = list(groups.items())
     for order, get in reversed(list(zip(request.order_by, ordered_by, strict=True))):  # a stable sort keeps the last
         ordered.sort(key=lambda group, get=get: _ascending(get(*group)), reverse=order.is_descending)  # type: ignore[misc]
     first = 0
@@ -121,7 +119,7 @@ def _getter(request: WindowsRequest, column: str) -> Getter:
     if column in request.group_by:
         place = request.group_by.index(column)
         return lambda key, _: key[1][place]
-    finish = request.metric.measures[column].finish
+    finish = request.metric.measures[column].finisher(request.accumulators)
     return lambda _, states: finish(states)
 
 

@@ -43,11 +43,6 @@ def groups_of(rows):
     return next(iter(fold(VISITS, "writer", [0] * len(rows), columns).values()), {})
 
 
-def answers(states):
-    by_accumulator = dict(zip(VISITS.accumulators, states, strict=True))
-    return {name: measure.finish(by_accumulator) for name, measure in VISITS.measures.items()}
-
-
 def numbers_in(state):
     return datasketches.kll_doubles_sketch.deserialize(state[sketches.CHECKSUM_BYTES :]).n
 
@@ -65,10 +60,10 @@ def test_any_cut_of_a_batch_and_any_order_of_merges_holds_the_same_events(rows, 
         assert groups.keys() == whole.keys()
         for group, states in groups.items():
             mine = [row for row in rows if row.page == group[0]]
-            got = answers(states)
+            got = VISITS.finish(states)
             assert got["n"] == numbers_in(states[2]) == len(mine)
             # so few are told apart exactly, and so few numbers are all kept
-            assert got["visitors"] == len({row.visitor for row in mine}) == answers(whole[group])["visitors"]
+            assert got["visitors"] == len({row.visitor for row in mine}) == VISITS.finish(whole[group])["visitors"]
             assert got["least"] == min(row.bytes for row in mine)
             assert got["most"] == max(row.bytes for row in mine)
             assert got["median"] == sorted(row.bytes for row in mine)[ceil(len(mine) / 2) - 1]
@@ -222,8 +217,7 @@ def test_a_million_skewed_events_are_answered_within_the_bounds():
 
     hours = [merged(range(8)), merged(range(8, 16))]
     answer = merge_groups(DAY, [*(hour.items() for hour in hours), merged(range(16, MINUTES)).items()])
-    values = dict(zip(DAY.accumulators, answer[()], strict=True))
-    got = {name: measure.finish(values) for name, measure in DAY.measures.items()}
+    got = DAY.finish(answer[()])
 
     different = len(np.unique(visitors))
     assert different > 50_000

@@ -315,11 +315,6 @@ def test_a_field_whose_values_are_only_told_apart_has_no_rule_and_is_read_once()
     (part,) = decoder.parts_of(decoded)
     assert part.columns == {"page": ["home"], "visitor": [long], "session": [large]}
     (groups,) = fold(VISITORS, "writer", [0], part.columns).values()
-    by_accumulator = dict(zip(VISITORS.accumulators, groups["home",], strict=True))
-    assert {name: measure.finish(by_accumulator) for name, measure in VISITORS.measures.items()} == {
-        "visitors": 1,
-        "pages": 1,
-        "sessions": 1,
-    }
+    assert VISITORS.finish(groups["home",]) == {"visitors": 1, "pages": 1, "sessions": 1}
     too_long = order() | {"type": "visit", "data": data | {"page": long}}
     assert reasons(decoder.decode(record(json.dumps(too_long).encode()))) == [Reason.INVALID]
