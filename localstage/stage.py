@@ -83,13 +83,18 @@ class LocalStage:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables that a client, or a function, of this stage needs."""
+        """The environment variables that a client of this stage needs."""
         return {**environment_variables(self.endpoint_url), "STAGE": self.stage, **self._settings}
 
     @property
     def redelivered_batches(self) -> int:
         """How many batches have been delivered a second time on purpose so far."""
         return self._redelivery.count
+
+    @property
+    def function_environment(self) -> dict[str, str]:
+        """Those of the functions; nobody is asked for credentials here, unless a setting says otherwise."""
+        return {"API_AUTH": "none", **self.environment}
 
     def kill_worker(self, function: str, patience_seconds: float) -> bool:
         """Kill (SIGKILL) a process of a function in the middle of an invocation; wait until one is under way.
@@ -152,7 +157,7 @@ class LocalStage:
 
     def _planned(self) -> StagePlan:
         """What the project declares at this moment. Raises: StageError, for a table's stream that is not there too."""
-        planner = Planner(self.project_dir, self.stage, self._template, self.environment, self._mapping)
+        planner = Planner(self.project_dir, self.stage, self._template, self.function_environment, self._mapping)
         plan = planner.plan(declarations.read(self.project_dir, planner.app_environment()))
         for mapping in plan.dynamodb:
             try:
