@@ -41,4 +41,5 @@ class TokensSecret:
             raise AccessUnavailableError(name_of(cause if isinstance(cause, Exception) else error)) from None
 
     def _get(self) -> str:
-        return str(self._provider.get(self._secret, max_age=self._max_age_seconds))
+        # The label is Secrets Manager's own choice, too; moto, which the tests ask, has to be told.
+        return str(self._provider.get(self._secret, max_age=self._max_age_seconds, VersionStage="AWSCURRENT"))

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from chalice.local import LambdaEventConverter, RouteMatcher
 
-from localstage.gateway import Response, below_prefix, complete_event, response_of
+from localstage.gateway import below_prefix, complete_event, response_of
+from localstage.responses import RefusedError, Response
 
 ROUTES = ["/v1/{metric}/windows", "/v1/{other}/shards"]
 
@@ -86,4 +87,5 @@ def test_a_binary_answer_is_decoded() -> None:
     "answer", [None, "text", {}, {"statusCode": "x"}, {"statusCode": 200, "body": {"not": "text"}}]
 )
 def test_an_answer_of_another_form_is_a_bad_gateway(answer: Any) -> None:
-    assert response_of(answer).status == 502
+    with pytest.raises(RefusedError, match="DEFAULT_5XX"):
+        response_of(answer)
