@@ -96,7 +96,10 @@ class LocalStage:
 
     @property
     def function_environment(self) -> dict[str, str]:
-        """Those of the functions; nobody is asked for credentials here, unless a setting says otherwise."""
+        """The environment variables of every function. Callers need no credentials unless a setting says otherwise.
+
+        Why: not in `environment`, which `make stage` shows for a shell to take: `none` is for this stage's functions alone.
+        """
         return {"API_AUTH": "none", **self.environment}
 
     def kill_worker(self, function: str, patience_seconds: float) -> bool:
