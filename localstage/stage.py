@@ -98,7 +98,7 @@ class LocalStage:
     def function_environment(self) -> dict[str, str]:
         """The environment variables of every function. Callers need no credentials unless a setting says otherwise.
 
-        Why: not in `environment`, which `make stage` shows for a shell to take: `none` is for this stage's functions alone.
+        Why: not in `environment`, which `make stage` shows for a shell to take: `none` is for these functions alone.
         """
         return {"API_AUTH": "none", **self.environment}
 

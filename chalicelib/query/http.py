@@ -31,7 +31,8 @@ class Problem(Struct, frozen=True):
 PROBLEMS: Sequence[tuple[type[Exception], Problem]] = (
     (NotAcceptableError, Problem("not-acceptable", "No acceptable format", 406)),
     (ParameterError, Problem("invalid-parameter", "A parameter cannot be honoured", 400)),
-    # API Gateway's own answers say the same two things in the same words: .chalice/resources.yaml.
+    # API Gateway's own answers say the same two things in the same words: .chalice/resources.yaml. In a function's
+    # answer it renames WWW-Authenticate (x-amzn-Remapped-…); but nearly every 401 is its own.
     (
         NotAuthenticatedError,
         Problem("not-authenticated", "Valid credentials are needed", 401, {"WWW-Authenticate": "Bearer"}),
