@@ -8,10 +8,13 @@ own record classes drop the shard.
 from typing import Any, cast
 
 from chalice.app import (
+    AuthRequest,
+    AuthResponse,
     Chalice,
     CloudWatchEvent,
     ConvertToMiddleware,
     DynamoDBEvent,
+    IAMAuthorizer,
     KinesisEvent,
     Rate,
     Request,
@@ -20,6 +23,7 @@ from chalice.app import (
 )
 
 from chalicelib import telemetry, wiring
+from chalicelib.settings import ApiAuth
 
 app = Chalice(app_name="highwater")
 app.register_middleware(ConvertToMiddleware(telemetry.logger.inject_lambda_context))
@@ -76,31 +80,40 @@ def redrive(event: SQSEvent) -> dict[str, Any]:
     return wiring.redrive(event.to_dict(), event.context)
 
 
+@app.authorizer(ttl_seconds=wiring.settings().api_tokens_max_age_ms // 1000)
+def authorize(request: AuthRequest) -> AuthResponse:
+    return wiring.authorize(request)
+
+
+access = {ApiAuth.TOKEN: authorize, ApiAuth.IAM: IAMAuthorizer(), ApiAuth.NONE: None}[wiring.settings().api_auth]
+cors = wiring.cors()
+
+
 def _request() -> Request:
     return cast("Request", app.current_request)
 
 
-@app.route("/v1/metrics")
+@app.route("/v1/metrics", authorizer=access, cors=cors)
 def metrics() -> Response:
-    return wiring.answer(_request(), lambda query: query.list_metrics())
+    return wiring.answer_caller(_request(), lambda query, grant: query.list_metrics(grant))
 
 
-@app.route("/v1/metrics/{metric}")
+@app.route("/v1/metrics/{metric}", authorizer=access, cors=cors)
 def metric(metric: str) -> Response:
-    return wiring.answer(_request(), lambda query: query.describe_metric(metric))
+    return wiring.answer_caller(_request(), lambda query, grant: query.describe_metric(grant, metric))
 
 
-@app.route("/v1/metrics/{metric}/windows")
+@app.route("/v1/metrics/{metric}/windows", authorizer=access, cors=cors)
 def windows(metric: str) -> Response:
     return wiring.windows(metric, _request(), app.lambda_context)
 
 
-@app.route("/v1/dead-letters")
+@app.route("/v1/dead-letters", authorizer=access, cors=cors)
 def dead_letters() -> Response:
     return wiring.dead_letters(_request(), app.lambda_context)
 
 
-@app.route("/v1/stream")
+@app.route("/v1/stream", authorizer=access, cors=cors)
 def stream() -> Response:
     return wiring.stream(_request(), app.lambda_context)
 

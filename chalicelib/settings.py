@@ -7,11 +7,24 @@ endpoint serves. The README lists every setting.
 import os
 import re
 from collections.abc import Mapping
+from enum import StrEnum
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from chalicelib.aggregates.windows import parse_duration
+from chalicelib.aggregates.windows import DURATION_MS_MAX, format_duration, parse_duration
 from chalicelib.errors import SettingError
+
+API_TOKENS_MAX_AGE_MS_MAX = 3_600_000  # API Gateway keeps no authorizer's answer for longer
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+class ApiAuth(StrEnum):
+    """How callers of the HTTP API are told apart."""
+
+    TOKEN = "token"  # noqa: S105 (no token, but the word)
+    IAM = "iam"
+    NONE = "none"
 
 
 class Settings(Struct, frozen=True):
@@ -30,6 +43,10 @@ class Settings(Struct, frozen=True):
     future_tolerance_ms: int
     dedup_horizon_ms: int
     events_retention_ms: int
+    api_auth: ApiAuth
+    api_tokens_secret: str
+    api_tokens_max_age_ms: int
+    api_cors_origin: str | None
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -54,6 +71,10 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         future_tolerance_ms=_duration(environment, "FUTURE_TOLERANCE", "5m"),
         dedup_horizon_ms=_duration(environment, "DEDUP_HORIZON", "15m"),
         events_retention_ms=_duration(environment, "EVENTS_RETENTION", "7d"),
+        api_auth=_api_auth(environment),
+        api_tokens_secret=_name(environment, "API_TOKENS_SECRET", f"highwater-{stage}-api-tokens"),
+        api_tokens_max_age_ms=_duration(environment, "API_TOKENS_MAX_AGE", "1m", at_most_ms=API_TOKENS_MAX_AGE_MS_MAX),
+        api_cors_origin=_origin(environment, "API_CORS_ORIGIN"),
     )
 
 
@@ -64,8 +85,43 @@ def _name(environment: Mapping[str, str], variable: str, usual: str) -> str:
     return name
 
 
-def _duration(environment: Mapping[str, str], variable: str, usual: str) -> int:
+def _duration(environment: Mapping[str, str], variable: str, usual: str, at_most_ms: int = DURATION_MS_MAX) -> int:
     try:
-        return parse_duration(environment.get(variable, usual))
+        duration_ms = parse_duration(environment.get(variable, usual))
     except ValueError as error:
         raise SettingError(f"{variable}: {error}") from error
+    if duration_ms > at_most_ms:
+        raise SettingError(f"{variable} is at most {format_duration(at_most_ms)}, not {format_duration(duration_ms)}")
+    return duration_ms
+
+
+def _api_auth(environment: Mapping[str, str]) -> ApiAuth:
+    """Read how callers are told apart; not at all only where AWS itself is on this machine.
+
+    Why: a package is made with the setting of whoever makes it, so no name of a stage could keep `none` out of it. On
+         Lambda nothing listens on loopback: a function that is told so fails, and lets nobody in.
+    """
+    text = environment.get("API_AUTH", ApiAuth.TOKEN)
+    if text not in set(ApiAuth):
+        raise SettingError(f"API_AUTH is one of {', '.join(ApiAuth)}, not {text[:40]!r}")
+    if text == ApiAuth.NONE and _host(environment.get("AWS_ENDPOINT_URL", "")) not in LOOPBACK:
+        raise SettingError(
+            "API_AUTH is none, which only a local stage may have: AWS_ENDPOINT_URL is not on this machine"
+        )
+    return ApiAuth(text)
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+def _origin(environment: Mapping[str, str], variable: str) -> str | None:
+    origin = environment.get(variable)
+    if not origin:
+        return None
+    if not re.fullmatch(r"https?://[a-z0-9.-]{1,253}(:[0-9]{1,5})?", origin):
+        raise SettingError(f"{variable} is one origin, such as https://example.org, and no *, not {origin[:40]!r}")
+    return origin

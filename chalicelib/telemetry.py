@@ -10,6 +10,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
+from chalicelib.access.errors import Refusal
 from chalicelib.consumers.alerts import AlertReport
 from chalicelib.consumers.capture import CaptureReport
 from chalicelib.consumers.fan_out import FanOutReport
@@ -170,6 +171,23 @@ def publish_answer(status: int, elapsed_ms: float) -> None:
     metrics.add_metric("Requests", MetricUnit.Count, 1)
     metrics.add_metric("RequestTime", MetricUnit.Milliseconds, elapsed_ms)
     metrics.add_metric("Problems", MetricUnit.Count, int(status >= HTTPStatus.BAD_REQUEST))
+
+
+def publish_grant(name: str) -> None:
+    """Publish that a token holds; of the token nothing but its name, which is no secret."""
+    logger.info("token accepted", extra={"token_name": name})
+
+
+def publish_refusal(reason: Refusal) -> None:
+    """Publish that a request carried no credentials that hold. What it carried is not logged: it may be a token."""
+    _publish_counts("RequestsRefused", "reason", {reason: 1})
+
+
+def publish_access_unavailable(cause: str) -> None:
+    """Publish that nobody can say who may read, by the name of what went wrong."""
+    logger.error("access unavailable", extra={"error": cause})
+    with single_metric("AccessUnavailable", MetricUnit.Count, 1, namespace=NAMESPACE) as metric:
+        metric.add_dimension("service", SERVICE)
 
 
 def _log_batch(

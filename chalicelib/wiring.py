@@ -3,12 +3,15 @@
 from collections.abc import Callable, Mapping
 from functools import cache
 from time import perf_counter, sleep, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chalice.app import Request, Response
+from chalice.app import AuthRequest, AuthResponse, AuthRoute, CORSConfig, Request, Response
 from msgspec import Struct
 
 from chalicelib import definitions, telemetry
+from chalicelib.access.errors import AccessUnavailableError, NotAuthenticatedError
+from chalicelib.access.grant import EVERY_PATH, EVERYTHING, Grant, context_of, grant_of, signed_grant
+from chalicelib.access.tokens import authenticate, bearer_token
 from chalicelib.aggregates.metric import Catalog
 from chalicelib.aggregates.windows import DURATION_MS_MAX
 from chalicelib.alerts import check_alerts
@@ -42,7 +45,10 @@ from chalicelib.http import HttpAnswer, finish
 from chalicelib.query.endpoints import Query
 from chalicelib.query.http import lasting_answer, respond
 from chalicelib.records.decode import Decoder, EventType
-from chalicelib.settings import Settings, read_settings
+from chalicelib.settings import ApiAuth, Settings, read_settings
+
+if TYPE_CHECKING:
+    from chalicelib.aws.tokens_secret import TokensSecret
 
 # Made at import: a mistake in the definitions stops a deployment, or the local stage, before the first event.
 CATALOG = Catalog(definitions.EVENT_TYPES, definitions.METRICS)
@@ -52,6 +58,7 @@ HANDLERS = check_handlers(definitions.HANDLERS, CATALOG.event_types)
 
 # Known to the decoder, counted by no metric.
 INTERNAL_TYPES: dict[str, type[Struct]] = {TICK_TYPE: TickData, HANDLE_TYPE: HandleData}
+CORS_MAX_AGE_S = 3_600  # how long a browser need not ask again what it may do
 NEVER_TOO_LATE_MS = DURATION_MS_MAX  # what a handler refused is redriven when somebody has mended the handler
 
 
@@ -320,21 +327,87 @@ def _respond(request: Request, give: Callable[[], HttpAnswer]) -> Response:
     return Response(answered.body, dict(answered.headers), answered.status)
 
 
+def answer_caller(request: Request, ask: Callable[[Query, Grant], HttpAnswer]) -> Response:
+    """Ask on behalf of a caller, who has to have credentials that hold, and hand the answer to Chalice."""
+    return answer(request, lambda query: ask(query, _grant(request)))
+
+
+def _grant(request: Request) -> Grant:
+    """What the caller may read, as API Gateway has found out.
+
+    Raises: NotAuthenticatedError when API Gateway has not, however the request came here then; and for a token that has
+            expired since.
+    """
+    try:
+        match settings().api_auth:
+            case ApiAuth.TOKEN:
+                return grant_of(request.context.get("authorizer"), _now_ms())
+            case ApiAuth.IAM:
+                return signed_grant(request.context.get("identity", {}))
+            case ApiAuth.NONE:
+                return EVERYTHING
+    except NotAuthenticatedError as error:
+        telemetry.publish_refusal(error.reason)
+        raise
+
+
+@cache
+def _tokens() -> "TokensSecret":
+    from chalicelib.aws.tokens_secret import TokensSecret  # noqa: PLC0415  the module says why
+
+    return TokensSecret(clients.secretsmanager(), settings().api_tokens_secret, settings().api_tokens_max_age_ms)
+
+
+def authorize(request: AuthRequest) -> AuthResponse:
+    """Answer API Gateway's question who has sent a token: with all that it opens.
+
+    Raises: Exception("Unauthorized"), which API Gateway turns into its answer UNAUTHORIZED, for a token that does not
+            hold; AccessUnavailableError, as any other its AUTHORIZER_FAILURE, when nobody can say.
+    Source: API Gateway Developer Guide, "Use API Gateway Lambda authorizers".
+    """
+    try:
+        token = bearer_token(request.token)
+        grant = authenticate(_tokens().read_tokens(), token, _now_ms())
+    except NotAuthenticatedError as error:
+        telemetry.publish_refusal(error.reason)
+        raise Exception("Unauthorized") from None  # noqa: TRY002 (this very text is the contract)
+    except AccessUnavailableError as error:
+        telemetry.publish_access_unavailable(str(error))
+        raise
+    telemetry.publish_grant(grant.name)
+    routes = [path if path == EVERY_PATH else AuthRoute(path, ["GET"]) for path in grant.paths()]
+    return AuthResponse(routes, grant.name, context_of(grant))
+
+
+def cors() -> CORSConfig | None:
+    """What browsers are told of the routes that other origins may read; none may unless one is set."""
+    origin = settings().api_cors_origin
+    if origin is None:
+        return None
+    return CORSConfig(
+        allow_origin=origin,
+        allow_headers=["Authorization", "If-None-Match"],
+        expose_headers=["ETag", "Highwater-Complete-Until", "Link"],
+        max_age=CORS_MAX_AGE_S,
+    )
+
+
 def windows(metric: str, request: Request, context: Any) -> Response:
     """Answer `/v1/metrics/{metric}/windows`."""
     given, accept = _parameters(request), request.headers.get("accept")
-    return answer(request, lambda query: query.windows(metric, given, accept, context.get_remaining_time_in_millis))
+    remaining_ms = context.get_remaining_time_in_millis
+    return answer_caller(request, lambda query, grant: query.windows(grant, metric, given, accept, remaining_ms))
 
 
 def dead_letters(request: Request, context: Any) -> Response:
     """Answer `/v1/dead-letters`."""
-    given = _parameters(request)
-    return answer(request, lambda query: query.dead_letters(given, context.get_remaining_time_in_millis))
+    given, remaining_ms = _parameters(request), context.get_remaining_time_in_millis
+    return answer_caller(request, lambda query, grant: query.dead_letters(grant, given, remaining_ms))
 
 
 def stream(request: Request, context: Any) -> Response:
     """Answer `/v1/stream`."""
-    return answer(request, lambda query: query.stream(context.get_remaining_time_in_millis))
+    return answer_caller(request, lambda query, _: query.stream(context.get_remaining_time_in_millis))
 
 
 def _parameters(request: Request) -> dict[str, list[str]]:

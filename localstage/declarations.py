@@ -14,10 +14,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chalice.app import DynamoDBEventConfig, KinesisEventConfig, ScheduledEventConfig, SQSEventConfig
+from chalice.app import DynamoDBEventConfig, IAMAuthorizer, KinesisEventConfig, ScheduledEventConfig, SQSEventConfig
 
 from localstage import leash
 from localstage.errors import StageError
+
+IAM = IAMAuthorizer().name
+DEFAULT_TTL_SECONDS = 300  # API Gateway's
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,25 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
+class Authorizer:
+    """`@app.authorizer`; ttl is how long its answers are kept, header where the token stands."""
+
+    name: str
+    handler: str
+    ttl_seconds: int
+    header: str
+
+
+@dataclass(frozen=True, slots=True)
 class Api:
-    """The routes of the application: by path, the methods; and what a preflight request of the path gets."""
+    """The routes of the application: by path, the methods; what a preflight request of the path gets; who is let in.
+
+    Shapes: guards, by path and method, the name of what checks a request: an authorizer's, IAM for AWS's signatures.
+    """
 
     routes: Mapping[str, list[str]] = field(default_factory=dict)
+    guards: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    authorizers: list[Authorizer] = field(default_factory=list)
     preflight_headers: Mapping[str, dict[str, str]] = field(default_factory=dict)
     binary_types: list[str] = field(default_factory=list)
 
@@ -110,7 +128,7 @@ def read(project_dir: Path, environment: Mapping[str, str]) -> Declarations:
     declared = json.loads(done.stdout.splitlines()[-1])
     return Declarations(
         app_name=declared["app_name"],
-        api=Api(**declared["api"]),
+        api=Api(**{**declared["api"], "authorizers": [Authorizer(**each) for each in declared["api"]["authorizers"]]}),
         kinesis=[KinesisTrigger(**trigger) for trigger in declared["kinesis"]],
         dynamodb=[DynamoDBTrigger(**trigger) for trigger in declared["dynamodb"]],
         sqs=[SqsTrigger(**trigger) for trigger in declared["sqs"]],
@@ -136,14 +154,27 @@ def declared_by(app: Any) -> Declarations:
             schedules.append(Schedule(source.name, source.handler_string, seconds))
         else:
             unserved.append(source.name)
-    with_authorizers = [
-        path for path, methods in app.routes.items() if any(entry.authorizer for entry in methods.values())
+    authorizers = [
+        Authorizer(
+            each.name,
+            each.handler_string,
+            DEFAULT_TTL_SECONDS if each.ttl_seconds is None else each.ttl_seconds,
+            each.header,
+        )
+        for each in app.builtin_auth_handlers
     ]
-    unserved += [f"authorizer of {path}" for path in with_authorizers]
+    guards = {
+        path: {method: entry.authorizer.name for method, entry in methods.items() if entry.authorizer}
+        for path, methods in app.routes.items()
+    }
+    served = {IAM, *(each.name for each in authorizers)}
+    unserved += [f"authorizer of {path}" for path, by_method in guards.items() if not set(by_method.values()) <= served]
     return Declarations(
         app_name=app.app_name,
         api=Api(
             routes={path: sorted(methods) for path, methods in app.routes.items()},
+            guards=guards,
+            authorizers=authorizers,
             preflight_headers={
                 path: headers for path, methods in app.routes.items() if (headers := _preflight_headers(methods))
             },

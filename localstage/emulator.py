@@ -14,7 +14,10 @@ from typing import Self
 from localstage import leash
 from localstage.errors import StageError
 
-SERVICES = "cloudformation,cloudwatch,dynamodb,dynamodbstreams,events,iam,kinesis,lambda,logs,s3,sns,sqs,ssm,sts"
+SERVICES = (
+    "cloudformation,cloudwatch,dynamodb,dynamodbstreams,events,iam,kinesis,lambda,logs",
+    "s3,secretsmanager,sns,sqs,ssm,sts",
+)
 START_TIMEOUT_SECONDS = 30
 STOP_TIMEOUT_SECONDS = 3
 
@@ -97,6 +100,6 @@ def _environment_variables(port: int, scratch: Path) -> dict[str, str]:
         "LOG_LEVEL": "WARNING",
         "MINISTACK_REGION": "us-east-1",
         "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
-        "SERVICES": SERVICES,
+        "SERVICES": ",".join(SERVICES),
         "TMPDIR": str(scratch),
     }

@@ -1,8 +1,8 @@
 """API Gateway for one function: a request becomes the event of a REST API's proxy integration, its answer the response.
 
-What a deployed stage would answer without asking the function is answered here likewise: 403 for a route or a method
-that is not there, preflight requests of routes with CORS, 502 for a function that fails. A deployed API stands under
-the name of its stage (`/api`); a gateway with a prefix does too.
+What a deployed stage would answer without asking the function is answered here likewise: a route or a method that is
+not there, preflight requests of routes with CORS, callers that are not let in, a function that fails. A deployed API
+stands under the name of its stage (`/api`); a gateway with a prefix does too.
 """
 
 import base64
@@ -11,50 +11,58 @@ import socket
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from chalice.local import LambdaEventConverter, RouteMatcher
 
-from localstage.aws import ACCOUNT_ID
+from localstage.aws import ACCOUNT_ID, REGION
 from localstage.compression import CONTENT_ENCODING, compress
 from localstage.declarations import Api
+from localstage.responses import AskedRequest, RefusedError, Response, gateway_response
 from localstage.runtime import Function, FunctionClosedError
 
 API_ID = "local"
-INTERNAL_ERROR = b'{"message": "Internal server error"}'
-NO_SUCH_ROUTE = b'{"message": "Missing Authentication Token"}'
-NO_SUCH_STAGE = b'{"message": "Forbidden"}'
+FUNCTION_FAILED = "DEFAULT_5XX"
+NO_SUCH_STAGE = b'{"message": "Forbidden"}'  # of an API that is not there: no response of its own can be
 PREFIX = re.compile(r"(/[A-Za-z0-9_-]{1,128})?")  # what API Gateway allows as a stage's name
 REQUEST_BYTES_MAX = 6 * 1024 * 1024  # Lambda's limit for the event; API Gateway's own is ten
-TOO_LARGE = b'{"message": "Request Too Long"}'
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
-    """An HTTP response; a header may be there more than once."""
+class Guard(Protocol):
+    """Lets requests of some routes in."""
 
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
+    def authorize(self, asked: AskedRequest) -> dict[str, Any]:
+        """What `requestContext` of a request tells of its caller. Raises: RefusedError."""
 
 
 class Gateway:
     """Answers HTTP requests by way of the function that serves the API.
 
     Shapes: compress_from, the size in bytes from which answers are compressed for whoever accepts that; None: none are.
-            prefix, `/name` of what the API stands under, or empty.
+            prefix, `/name` of what the API stands under, or empty; guards, by the names that routes know them by;
+            gateway_responses, what the template says of answers that are not the function's.
     """
 
     def __init__(
-        self, api: Api, function: Function, stage: str, *, compress_from: int | None = None, prefix: str = ""
+        self,
+        api: Api,
+        function: Function,
+        stage: str,
+        *,
+        guards: Mapping[str, Guard] | None = None,
+        gateway_responses: Mapping[str, Any] | None = None,
+        compress_from: int | None = None,
+        prefix: str = "",
     ) -> None:
         self._api = api
         self._function = function
         self._stage = stage
+        self._guards = guards or {}
+        self._gateway_responses = gateway_responses or {}
         self._compress_from = compress_from
         self._prefix = prefix
         self._converter = LambdaEventConverter(RouteMatcher(list(api.routes)), list(api.binary_types))
@@ -65,31 +73,54 @@ class Gateway:
         if below is None:
             return _json(HTTPStatus.FORBIDDEN, NO_SUCH_STAGE)
         try:
-            event = self._converter.create_lambda_event(
-                method, below, {name: all_[-1] for name, all_ in headers.items()}, body
-            )
+            return self._answer_below(AskedRequest(method, target, headers, body, self._arn(method, below)), below)
+        except RefusedError as refused:
+            return gateway_response(refused.response_type, self._gateway_responses)
+
+    def _answer_below(self, asked: AskedRequest, target: str) -> Response:
+        """Raises RefusedError where the answer is API Gateway's own."""
+        last_headers = {name: all_[-1] for name, all_ in asked.headers.items()}
+        # Whatever stands in `Authorization` API Gateway takes for a signature where no route says what it is.
+        no_such_route = "INVALID_SIGNATURE" if "authorization" in asked.headers else "MISSING_AUTHENTICATION_TOKEN"
+        try:
+            event = self._converter.create_lambda_event(asked.method, target, last_headers, asked.body)
         except ValueError:  # chalice's word for no such route
-            return _json(HTTPStatus.FORBIDDEN, NO_SUCH_ROUTE)
+            raise RefusedError(no_such_route) from None
         route = event["requestContext"]["resourcePath"]
         methods = self._api.routes[route]
-        if method == "OPTIONS" and method not in methods and self._api.preflight_headers.get(route):
+        if asked.method == "OPTIONS" and "OPTIONS" not in methods and self._api.preflight_headers.get(route):
             return Response(HTTPStatus.OK, tuple(self._api.preflight_headers[route].items()), b"")
-        if method not in methods:
-            return _json(HTTPStatus.FORBIDDEN, NO_SUCH_ROUTE)
+        if asked.method not in methods:
+            raise RefusedError(no_such_route)
+        for name, part in self._caller(route, asked).items():
+            event["requestContext"][name] = {**event["requestContext"].get(name, {}), **part}
         now_ms = int(time.time() * 1000)
-        complete = complete_event(event, headers, stage=self._stage, now_ms=now_ms, prefix=self._prefix)
-        return self._compressed(self._invoke(complete), headers)
+        complete = complete_event(event, asked.headers, stage=self._stage, now_ms=now_ms, prefix=self._prefix)
+        return self._compressed(self._invoke(complete), asked.headers)
+
+    def _caller(self, route: str, asked: AskedRequest) -> dict[str, Any]:
+        """What the route's guard tells of the caller, by member of the request's context."""
+        name = self._api.guards.get(route, {}).get(asked.method)
+        if name is None:
+            return {}
+        if name not in self._guards:  # of a kind that is not served: nobody is let in
+            raise RefusedError("AUTHORIZER_CONFIGURATION_ERROR")
+        return self._guards[name].authorize(asked)
+
+    def _arn(self, method: str, target: str) -> str:
+        path = target.partition("?")[0].removeprefix("/")
+        return f"arn:aws:execute-api:{REGION}:{ACCOUNT_ID}:{API_ID}/{self._stage}/{method}/{path}"
 
     def _invoke(self, event: dict[str, Any]) -> Response:
         encoded = orjson.dumps(event)
         if len(encoded) > REQUEST_BYTES_MAX:
-            return _json(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
+            raise RefusedError("REQUEST_TOO_LARGE")
         try:
             answer = self._function.invoke(encoded)
         except FunctionClosedError:
-            return _json(HTTPStatus.BAD_GATEWAY, INTERNAL_ERROR)
+            raise RefusedError(FUNCTION_FAILED) from None
         if answer.function_error:
-            return _json(HTTPStatus.BAD_GATEWAY, INTERNAL_ERROR)
+            raise RefusedError(FUNCTION_FAILED)
         return response_of(orjson.loads(answer.payload))
 
     def _compressed(self, response: Response, headers: Mapping[str, list[str]]) -> Response:
@@ -150,7 +181,10 @@ def complete_event(
 
 
 def response_of(answer: Any) -> Response:
-    """Turn the function's answer into the response; one that is not of the proxy integration's form is a 502."""
+    """Turn the function's answer into the response.
+
+    Raises: RefusedError for one that is not of the proxy integration's form.
+    """
     try:
         body = answer.get("body") or ""
         headers = [(name, str(value)) for name, value in (answer.get("headers") or {}).items()]
@@ -160,7 +194,7 @@ def response_of(answer: Any) -> Response:
         content = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
         return Response(int(answer["statusCode"]), tuple(headers), content)
     except (AttributeError, KeyError, TypeError, ValueError):
-        return _json(HTTPStatus.BAD_GATEWAY, INTERNAL_ERROR)
+        raise RefusedError(FUNCTION_FAILED) from None
 
 
 class GatewayServer(ThreadingHTTPServer):

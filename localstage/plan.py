@@ -23,6 +23,7 @@ from ops.template import Template, amendment
 CONFIG_PATH = Path(".chalice") / "config.json"
 API_HANDLER = "api_handler"  # Chalice's own name for the function that serves the routes
 API_CONCURRENCY = 4
+GATEWAY_RESPONSES = "x-amazon-apigateway-gateway-responses"
 QUEUE_CONCURRENCY = 2  # where app.py sets no limit: this machine's processes are few
 
 
@@ -57,11 +58,23 @@ class SchedulePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthorizerPlan:
+    """`function` is asked about the token in `header`, and its answer kept for `ttl_seconds`."""
+
+    name: str
+    function: FunctionSpec
+    header: str
+    ttl_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class StagePlan:
     """All that runs between the start and the end of a stage, the emulated AWS apart."""
 
     api: Api
     api_function: FunctionSpec
+    authorizers: list[AuthorizerPlan]
+    gateway_responses: Mapping[str, Any]
     minimum_compression_size: int | None
     kinesis: list[MappingPlan]
     dynamodb: list[MappingPlan]
@@ -101,6 +114,16 @@ class Planner:
         return StagePlan(
             api=declarations.api,
             api_function=self._function(app, API_HANDLER, "app.app", API_CONCURRENCY),
+            authorizers=[
+                AuthorizerPlan(
+                    each.name,
+                    self._function(app, each.name, each.handler, API_CONCURRENCY),
+                    each.header,
+                    each.ttl_seconds,
+                )
+                for each in declarations.api.authorizers
+            ],
+            gateway_responses=amendment(self.template, "RestAPI").get("DefinitionBody", {}).get(GATEWAY_RESPONSES, {}),
             minimum_compression_size=self._config(API_HANDLER).minimum_compression_size,
             kinesis=[self._mapping(app, trigger, "kinesis") for trigger in declarations.kinesis],
             dynamodb=[self._mapping(app, trigger, "dynamodb") for trigger in declarations.dynamodb],

@@ -11,12 +11,14 @@ from typing import Any, Self
 from botocore.exceptions import BotoCoreError, ClientError
 
 from localstage import declarations
+from localstage.authorizer import TokenAuthorizer
 from localstage.aws import environment_variables, session
+from localstage.declarations import IAM
 from localstage.destination import Destination
 from localstage.dynamodb import DynamoDBSource
 from localstage.emulator import Emulator, free_port
 from localstage.errors import StageError
-from localstage.gateway import PREFIX, Gateway, GatewayServer
+from localstage.gateway import PREFIX, Gateway, GatewayServer, Guard
 from localstage.kinesis import KinesisSource
 from localstage.plan import MappingPlan, Planner, StagePlan
 from localstage.poller import EventSourceMapping, ShardProgress
@@ -24,6 +26,7 @@ from localstage.reader import TRIM_HORIZON
 from localstage.redelivery import Redelivery
 from localstage.runtime import Function, FunctionSpec
 from localstage.schedule import ScheduleRule
+from localstage.signature import SignatureCheck
 from localstage.source import Source
 from localstage.sqs import QueuePoller
 from ops import resources
@@ -83,13 +86,21 @@ class LocalStage:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables that a client, or a function, of this stage needs."""
+        """The environment variables that a client of this stage needs."""
         return {**environment_variables(self.endpoint_url), "STAGE": self.stage, **self._settings}
 
     @property
     def redelivered_batches(self) -> int:
         """How many batches have been delivered a second time on purpose so far."""
         return self._redelivery.count
+
+    @property
+    def function_environment(self) -> dict[str, str]:
+        """The environment variables of every function. Callers need no credentials unless a setting says otherwise.
+
+        Why: not in `environment`, which `make stage` shows for a shell to take: `none` is for these functions alone.
+        """
+        return {"API_AUTH": "none", **self.environment}
 
     def kill_worker(self, function: str, patience_seconds: float) -> bool:
         """Kill (SIGKILL) a process of a function in the middle of an invocation; wait until one is under way.
@@ -152,7 +163,7 @@ class LocalStage:
 
     def _planned(self) -> StagePlan:
         """What the project declares at this moment. Raises: StageError, for a table's stream that is not there too."""
-        planner = Planner(self.project_dir, self.stage, self._template, self.environment, self._mapping)
+        planner = Planner(self.project_dir, self.stage, self._template, self.function_environment, self._mapping)
         plan = planner.plan(declarations.read(self.project_dir, planner.app_environment()))
         for mapping in plan.dynamodb:
             try:
@@ -176,15 +187,26 @@ class LocalStage:
         for schedule in plan.schedules:
             function = self._function(schedule.function)
             self._run(ScheduleRule(function, schedule.seconds), function, self._deployed)
-        api_function = self._function(plan.api_function)
-        self._deployed.callback(api_function.close)
+        api_function = self._closed_with_the_rest(plan.api_function)
+        guards: dict[str, Guard] = {
+            each.name: TokenAuthorizer(self._closed_with_the_rest(each.function), each.header, each.ttl_seconds)
+            for each in plan.authorizers
+        }
         self._server.gateway = Gateway(
             plan.api,
             api_function,
             self.stage,
+            guards={IAM: SignatureCheck(), **guards},
+            gateway_responses=plan.gateway_responses,
             compress_from=plan.minimum_compression_size,
             prefix=self.api_prefix,
         )
+
+    def _closed_with_the_rest(self, spec: FunctionSpec) -> Function:
+        """A function that nothing but requests invoke."""
+        function = self._function(spec)
+        self._deployed.callback(function.close)
+        return function
 
     def _map_stream(self, plan: MappingPlan) -> None:
         source = KinesisSource(self.endpoint_url, plan.stream, plan.starting_position, plan.role_arn)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_kinesis import KinesisClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
@@ -44,6 +45,13 @@ def dynamodb() -> "DynamoDBClient":
 def s3() -> "S3Client":
     """The S3 client."""
     client: S3Client = _session().client("s3", config=CONFIG)
+    return client
+
+
+@cache
+def secretsmanager() -> "SecretsManagerClient":
+    """The Secrets Manager client."""
+    client: SecretsManagerClient = _session().client("secretsmanager", config=CONFIG)
     return client
 
 

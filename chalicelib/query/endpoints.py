@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial as bind
 from urllib.parse import urlencode
 
+from chalicelib.access.errors import NotAllowedError
+from chalicelib.access.grant import Grant
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.http import HttpAnswer
 from chalicelib.query.answer import page_of
@@ -46,7 +48,10 @@ BODY_BYTES_MAX = 6_000_000  # as JSON text, escapes and all: Lambda answers with
 
 
 class Query:
-    """The questions of this stage's analysts. Its methods raise what `http.respond` turns into problems."""
+    """The questions of this stage's analysts. Its methods raise what `http.respond` turns into problems.
+
+    Shapes: grant is what whoever asks may read; what it does not allow is a NotAllowedError, whether it exists or not.
+    """
 
     def __init__(
         self,
@@ -76,16 +81,17 @@ class Query:
         """Whether requests are answered at all; nothing is read for it."""
         return json_answer(HealthAnswer("ok", self._stage))
 
-    def list_metrics(self) -> HttpAnswer:
-        """What there is to ask for."""
-        return lasting_answer(MetricsAnswer(tuple(map(self._describe, self._catalog.metrics.values()))))
+    def list_metrics(self, grant: Grant) -> HttpAnswer:
+        """What there is to ask for, of what the grant allows."""
+        metrics = [metric for metric in self._catalog.metrics.values() if grant.allows(metric.name)]
+        return lasting_answer(MetricsAnswer(tuple(map(self._describe, metrics))))
 
-    def describe_metric(self, name: str) -> HttpAnswer:
+    def describe_metric(self, grant: Grant, name: str) -> HttpAnswer:
         """One metric.
 
-        Raises: UnknownMetricError.
+        Raises: NotAllowedError; UnknownMetricError.
         """
-        return lasting_answer(self._describe(self._metric(name)))
+        return lasting_answer(self._describe(self._metric(grant, name)))
 
     def stream(self, remaining_ms: Callable[[], int]) -> HttpAnswer:
         """How far each shard of the events stream has been committed.
@@ -96,17 +102,22 @@ class Query:
         return json_answer(describe_stream(self._stream, shards, progress, self._clock_ms()))
 
     def windows(
-        self, name: str, parameters: Mapping[str, Sequence[str]], accept: str | None, remaining_ms: Callable[[], int]
+        self,
+        grant: Grant,
+        name: str,
+        parameters: Mapping[str, Sequence[str]],
+        accept: str | None,
+        remaining_ms: Callable[[], int],
     ) -> HttpAnswer:
         """The windows of a metric.
 
         Shapes: parameters holds each query parameter's values; accept is the Accept header; remaining_ms tells what
                 is left of the invocation's time.
-        Raises: UnknownMetricError; ParameterError, NotAcceptableError among them, naming the parameter at fault;
-                TransientError when the reads failed or were not done in time; DefinitionChangedError.
+        Raises: NotAllowedError; UnknownMetricError; ParameterError, NotAcceptableError among them, naming the parameter
+                at fault; TransientError when the reads failed or were not done in time; DefinitionChangedError.
         """
         began_ms = self._clock_ms()
-        request = parse_request(self._metric(name), parameters, began_ms)
+        request = parse_request(self._metric(grant, name), parameters, began_ms)
         form = negotiate(_first(parameters, "format"), accept)
         shards, progress = self._read_standing(began_ms, remaining_ms)
         lateness_ms = self._lateness_of(request.metric)
@@ -122,11 +133,16 @@ class Query:
         headers = {"Content-Type": form.content_type, **caching, **_headers(answer, parameters)}
         return HttpAnswer(200, headers, body)
 
-    def dead_letters(self, parameters: Mapping[str, Sequence[str]], remaining_ms: Callable[[], int]) -> HttpAnswer:
+    def dead_letters(
+        self, grant: Grant, parameters: Mapping[str, Sequence[str]], remaining_ms: Callable[[], int]
+    ) -> HttpAnswer:
         """What could not be counted, by reason and day, with examples.
 
-        Raises: ParameterError naming the parameter at fault; TransientError when nothing could be listed in time.
+        Raises: NotAllowedError unless everything is granted, for these are of no metric; ParameterError naming the
+                parameter at fault; TransientError when nothing could be listed in time.
         """
+        if not grant.is_of_everything:
+            raise NotAllowedError
         began_ms = self._clock_ms()
         request = parse_dead_letters_request(parameters, began_ms)
         time_left_ms = bind(self._time_left_ms, began_ms, remaining_ms)
@@ -146,7 +162,9 @@ class Query:
         """What is left for reading."""
         return max(0, min(READ_MS_MAX - (self._clock_ms() - began_ms), remaining_ms() - RESERVE_MS))
 
-    def _metric(self, name: str) -> Metric:
+    def _metric(self, grant: Grant, name: str) -> Metric:
+        if not grant.allows(name):
+            raise NotAllowedError
         if name not in self._catalog.metrics:
             known = ", ".join(self._catalog.metrics) or "none"
             raise UnknownMetricError(f"no metric is named {quoted(name)}; there are: {known}")

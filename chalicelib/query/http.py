@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from chalicelib.access.errors import NotAllowedError, NotAuthenticatedError
 from chalicelib.errors import DefinitionChangedError, TransientError
 from chalicelib.http import HttpAnswer
 from chalicelib.query.caching import caching_of_document
@@ -43,6 +44,13 @@ class ProblemAnswer(Struct, frozen=True, omit_defaults=True):
 PROBLEMS: Sequence[tuple[type[Exception], Problem]] = (
     (NotAcceptableError, Problem("not-acceptable", "No acceptable format", 406)),
     (ParameterError, Problem("invalid-parameter", "A parameter cannot be honoured", 400)),
+    # API Gateway's own answers say the same two things in the same words: .chalice/resources.yaml. In a function's
+    # answer it renames WWW-Authenticate (x-amzn-Remapped-…); but nearly every 401 is its own.
+    (
+        NotAuthenticatedError,
+        Problem("not-authenticated", "Valid credentials are needed", 401, {"WWW-Authenticate": "Bearer"}),
+    ),
+    (NotAllowedError, Problem("not-allowed", "The credentials do not allow this", 403)),
     (UnknownMetricError, Problem("unknown-metric", "There is no such metric", 404)),
     # The stored windows contradict the definition; asking again does not help, renaming the metric does.
     (DefinitionChangedError, Problem("metric-redefined", "The metric was redefined under its name", 409)),

@@ -17,7 +17,11 @@ def test_the_projects_resources_are_made_and_made_again_without_loss(endpoint_ur
     once = make(endpoint_url, "twice")
     dynamodb = client("dynamodb", endpoint_url)
     dynamodb.put_item(TableName="highwater-twice-orders", Item={"order_id": {"S": "kept"}})
+    secrets, secret = client("secretsmanager", endpoint_url), "highwater-twice-api-tokens"
+    assert secrets.get_secret_value(SecretId=secret)["SecretString"] == '{"tokens": []}'
+    secrets.put_secret_value(SecretId=secret, SecretString="kept")
     assert make(endpoint_url, "twice") == once
+    assert secrets.get_secret_value(SecretId=secret)["SecretString"] == "kept"
     assert dynamodb.scan(TableName="highwater-twice-orders")["Count"] == 1
 
 

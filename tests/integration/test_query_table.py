@@ -8,6 +8,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from chalicelib.access.grant import EVERYTHING
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.aws.aggregates_table import AggregatesTable
 from chalicelib.aws.events_stream import EventsStream
@@ -87,7 +88,7 @@ def ask(table, stream, metric="totals", *, remaining_ms=60_000, catalog=CATALOG,
         clock_ms=lambda: NOW_MS,
     )
     given = {name: value if isinstance(value, list) else [value] for name, value in parameters.items()}
-    return http.respond(lambda: query.windows(metric, given, None, lambda: remaining_ms))
+    return http.respond(lambda: query.windows(EVERYTHING, metric, given, None, lambda: remaining_ms))
 
 
 def document(answer):

@@ -24,6 +24,7 @@ import orjson
 import pytest
 from aws_kinesis_agg.aggregator import AggRecord
 
+from chalicelib.access.grant import EVERYTHING
 from chalicelib.aggregates.windows import format_instant
 from chalicelib.aws.aggregates_table import AggregatesTable
 from chalicelib.aws.clients import CONFIG
@@ -234,7 +235,7 @@ class Stage:
             "step": ["all"],
             "group_by": [by],
         }
-        settled = http.respond(lambda: self._query.windows(metric, parameters, None, lambda: CALL_MS))
+        settled = http.respond(lambda: self._query.windows(EVERYTHING, metric, parameters, None, lambda: CALL_MS))
         assert settled.status == 200, settled.body
         rows = json.loads(settled.body, parse_float=Decimal)["data"]
         return {row[by]: tuple(row[measure] for measure in measures) for row in rows}

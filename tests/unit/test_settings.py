@@ -26,6 +26,14 @@ def test_a_variable_overrules_the_usual_name():
         ("AGGREGATES_TABLE", ""),
         ("LATENESS", "soon"),
         ("FUTURE_TOLERANCE", "-5m"),
+        ("API_AUTH", "None"),
+        ("API_AUTH", ""),
+        ("API_TOKENS_SECRET", "a b"),
+        ("API_TOKENS_MAX_AGE", "2h"),
+        ("API_CORS_ORIGIN", "*"),
+        ("API_CORS_ORIGIN", "example.org"),
+        ("API_CORS_ORIGIN", "https://example.org/"),
+        ("API_CORS_ORIGIN", "https://a.example,https://b.example"),
     ],
 )
 def test_a_malformed_setting_is_refused_by_name(variable, value):
@@ -36,3 +44,24 @@ def test_a_malformed_setting_is_refused_by_name(variable, value):
 def test_a_missing_stage_is_refused_by_name():
     with pytest.raises(SettingError, match=r"^STAGE"):
         read_settings({})
+
+
+def test_callers_need_a_token_and_no_other_origin_may_read_unless_a_setting_says_so():
+    settings = read_settings({"STAGE": "dev"})
+    assert (settings.api_auth, settings.api_cors_origin) == ("token", None)
+    assert (settings.api_tokens_secret, settings.api_tokens_max_age_ms) == ("highwater-dev-api-tokens", 60_000)
+    settings = read_settings({"STAGE": "dev", "API_AUTH": "iam", "API_CORS_ORIGIN": "http://localhost:5173"})
+    assert (settings.api_auth, settings.api_cors_origin) == ("iam", "http://localhost:5173")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:4566", "http://localhost:4566/", "http://[::1]:4566"])
+def test_a_local_stage_may_ask_for_no_credentials(url):
+    assert read_settings({"STAGE": "prod", "API_AUTH": "none", "AWS_ENDPOINT_URL": url}).api_auth == "none"
+
+
+@pytest.mark.parametrize("url", [None, "", "https://dynamodb.eu-west-1.amazonaws.com", "http://127.0.0.1.evil.org",
+                                 "http://localhost@evil.org", "http://[::1", "127.0.0.1:4566"])  # fmt: skip
+def test_no_other_stage_may_whatever_its_name(url):
+    variables = {"STAGE": "local", "API_AUTH": "none"} | ({} if url is None else {"AWS_ENDPOINT_URL": url})
+    with pytest.raises(SettingError, match=r"^API_AUTH is none, which only a local stage may have"):
+        read_settings(variables)

@@ -4,6 +4,7 @@ Chalice would install every requirement for the zip, which says nothing of the t
 no requirements is packaged.
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 from cfnlint.api import lint
+
+from chalicelib.access.errors import NotAllowedError, NotAuthenticatedError, Refusal
+from chalicelib.http import NEVER_STORED, SECURITY_HEADERS
+from chalicelib.query.http import respond
 
 PROJECT = Path(__file__).parents[2]
 LOSES_NOTHING = {
@@ -25,22 +30,31 @@ LOSES_NOTHING = {
 }
 
 
-@pytest.fixture(scope="module", params=["dev", "prod"])
-def template_text(request, tmp_path_factory):
-    copy = tmp_path_factory.mktemp("project")
+def package(copy, stage, **variables):
+    """Package a copy of the project, with variables that its config sets; the template."""
     for name in ("app.py", "chalicelib", ".chalice"):
         copied = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy
         copied(PROJECT / name, copy / name)
     (copy / "requirements.txt").touch()
-    command = ["package", "--stage", request.param, "--merge-template", ".chalice/resources.yaml"]
+    config = copy / ".chalice" / "config.json"
+    read = json.loads(config.read_text())
+    config.write_text(json.dumps({**read, "environment_variables": read["environment_variables"] | variables}))
+    command = ["package", "--stage", stage, "--merge-template", ".chalice/resources.yaml"]
+    # The environment of whoever has a local stage running: none of it may get into the package.
+    environment = {"API_AUTH": "none", "AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
     subprocess.run(
         [Path(sys.executable).with_name("chalice"), *command, "--template-format", "yaml", "out"],
         cwd=copy,
         check=True,
         capture_output=True,
-        env={"PATH": "", "AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": str(copy)},
+        env={"PATH": "", "AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": str(copy), **environment},
     )
     return (copy / "out" / "sam.yaml").read_text()
+
+
+@pytest.fixture(scope="module", params=["dev", "prod"])
+def template_text(request, tmp_path_factory):
+    return package(tmp_path_factory.mktemp("project"), request.param)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +64,108 @@ def resources(template_text):
 
 def test_cfn_lint_finds_nothing(template_text):
     assert not lint(template_text)
+
+
+def security_of(resources):
+    """By path, what a GET request needs."""
+    paths = resources["RestAPI"]["Properties"]["DefinitionBody"]["paths"]
+    return {
+        path: [name for each in methods["get"].get("security", []) for name in each] for path, methods in paths.items()
+    }
+
+
+DATA_ROUTES = {
+    "/v1/dead-letters",
+    "/v1/metrics",
+    "/v1/metrics/{metric}",
+    "/v1/metrics/{metric}/windows",
+    "/v1/stream",
+}
+
+
+def test_every_data_route_needs_a_token_that_the_authorizer_knows(resources):
+    security = security_of(resources)
+    assert {path for path, names in security.items() if names == ["authorize"]} == DATA_ROUTES
+    assert all(not names for path, names in security.items() if path not in DATA_ROUTES)
+    definitions = resources["RestAPI"]["Properties"]["DefinitionBody"]["securityDefinitions"]
+    authorizer = definitions["authorize"]["x-amazon-apigateway-authorizer"]
+    assert (authorizer["type"], authorizer["authorizerResultTtlInSeconds"]) == ("token", 60)
+    assert "${Authorize.Arn}" in authorizer["authorizerUri"]["Fn::Sub"]
+    for function in ("APIHandler", "Authorize"):
+        assert resources[function]["Properties"]["Environment"]["Variables"]["API_AUTH"] == "token"
+
+
+def test_no_other_origin_is_told_anything(resources):
+    paths = resources["RestAPI"]["Properties"]["DefinitionBody"]["paths"]
+    assert all("options" not in methods for methods in paths.values())
+
+
+def test_with_aws_identities_every_data_route_needs_a_signature_and_an_origin_can_be_let_in(tmp_path):
+    text = package(tmp_path, "dev", API_AUTH="iam", API_CORS_ORIGIN="https://example.org")
+    resources = yaml.safe_load(text)["Resources"]
+    security = security_of(resources)
+    assert {path for path, names in security.items() if names == ["sigv4"]} == DATA_ROUTES
+    assert all(not names for path, names in security.items() if path not in DATA_ROUTES)
+    paths = resources["RestAPI"]["Properties"]["DefinitionBody"]["paths"]
+    assert {path for path, methods in paths.items() if "options" in methods} == DATA_ROUTES
+    preflight = paths["/v1/metrics"]["options"]["x-amazon-apigateway-integration"]["responses"]["default"]
+    assert preflight["responseParameters"]["method.response.header.Access-Control-Allow-Origin"] == (
+        "'https://example.org'"
+    )
+    assert not lint(text)
+
+
+def test_the_tokens_are_kept_and_only_their_functions_may_read_them(resources):
+    secret = resources["ApiTokens"]
+    assert secret["Properties"]["Name"] == {"Fn::Sub": "highwater-${Stage}-api-tokens"}
+    assert secret["Properties"]["SecretString"] == '{"tokens": []}', "another text would be written over the tokens"
+    assert (secret["DeletionPolicy"], secret["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    statements = resources["AuthorizeRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    (resource,) = [each["Resource"] for each in statements if "secretsmanager" in str(each["Action"])]
+    assert resource == "arn:*:secretsmanager:*:*:secret:highwater-*-api-tokens-*"
+
+
+def test_what_api_gateway_answers_by_itself_is_a_problem_with_the_headers_of_every_answer(resources):
+    responses = resources["RestAPI"]["Properties"]["DefinitionBody"]["x-amazon-apigateway-gateway-responses"]
+    assert {name: each.get("statusCode") for name, each in responses.items()} == {
+        "DEFAULT_4XX": None,
+        "DEFAULT_5XX": None,
+        "UNAUTHORIZED": "401",
+        "ACCESS_DENIED": "403",
+        "INVALID_SIGNATURE": "403",
+        "EXPIRED_TOKEN": "403",
+        "MISSING_AUTHENTICATION_TOKEN": "404",
+        "AUTHORIZER_FAILURE": "503",
+        "AUTHORIZER_CONFIGURATION_ERROR": "503",
+    }
+    headers = {**SECURITY_HEADERS, **NEVER_STORED, "Content-Type": "application/problem+json"}
+    for response in responses.values():
+        given = {
+            name.removeprefix("gatewayresponse.header."): text for name, text in response["responseParameters"].items()
+        }
+        assert {name: text[1:-1] for name, text in given.items() if name in headers} == headers
+        assert all(text[0] == text[-1] == "'" for text in given.values())
+        (template,) = response["responseTemplates"].values()
+        assert "$context" not in template, "it would quote the request"
+        problem = json.loads(template)
+        assert problem["type"].startswith("urn:highwater:problem:")
+        assert {*problem} | {"status"} == {"type", "title", "status", "detail"}
+        assert problem.get("status") == (int(response["statusCode"]) if "statusCode" in response else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("UNAUTHORIZED", NotAuthenticatedError(Refusal.UNKNOWN)), ("ACCESS_DENIED", NotAllowedError())]
+)
+def test_api_gateway_and_the_function_refuse_in_the_same_words(resources, name, error):
+    def ask():
+        raise error
+
+    response = resources["RestAPI"]["Properties"]["DefinitionBody"]["x-amazon-apigateway-gateway-responses"][name]
+    answer = respond(ask)
+    assert json.loads(response["responseTemplates"]["application/json"]) == json.loads(answer.body)
+    assert int(response["statusCode"]) == answer.status
+    challenge = response["responseParameters"].get("gatewayresponse.header.WWW-Authenticate")
+    assert challenge == (f"'{answer.headers['WWW-Authenticate']}'" if name == "UNAUTHORIZED" else None)
 
 
 def test_long_answers_of_the_api_are_compressed(resources):

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from chalice.app import Chalice, CORSConfig, Cron, Rate
+from chalice.app import Chalice, CORSConfig, Cron, CustomAuthorizer, IAMAuthorizer, Rate
 
-from localstage.declarations import DynamoDBTrigger, KinesisTrigger, Schedule, SqsTrigger, declared_by
+from localstage.declarations import IAM, Authorizer, DynamoDBTrigger, KinesisTrigger, Schedule, SqsTrigger, declared_by
 
 app = Chalice(app_name="sample")
 
@@ -45,6 +45,26 @@ def plain() -> None: ...
 def shared() -> None: ...
 
 
+@app.authorizer(ttl_seconds=60)
+def check(request: Any) -> None: ...
+
+
+@app.authorizer(header="X-Token")
+def check_elsewhere(request: Any) -> None: ...
+
+
+@app.route("/guarded", methods=["GET"], authorizer=check)
+def guarded() -> None: ...
+
+
+@app.route("/signed", methods=["GET"], authorizer=IAMAuthorizer())
+def signed() -> None: ...
+
+
+@app.route("/custom", methods=["GET"], authorizer=CustomAuthorizer("custom", "arn:of-a-function"))
+def custom() -> None: ...
+
+
 declared = declared_by(app)
 
 
@@ -65,11 +85,12 @@ def test_schedules_at_a_rate_are_read_in_seconds() -> None:
 
 
 def test_triggers_that_are_not_served_are_named() -> None:
-    assert declared.unserved == ["at_night"]
+    assert declared.unserved == ["at_night", "authorizer of /custom"]
 
 
 def test_routes_are_read_with_their_methods() -> None:
-    assert declared.api.routes == {"/plain": ["GET", "POST"], "/shared": ["GET"]}
+    assert declared.api.routes["/plain"] == ["GET", "POST"]
+    assert declared.api.routes["/shared"] == ["GET"]
     assert "application/octet-stream" in declared.api.binary_types
 
 
@@ -82,3 +103,12 @@ def test_a_preflight_request_gets_what_the_route_allows() -> None:
             "Access-Control-Allow-Methods": "GET,OPTIONS",
         }
     }
+
+
+def test_routes_are_read_with_what_lets_requests_in() -> None:
+    assert declared.api.guards["/plain"] == {}
+    assert [declared.api.guards[path]["GET"] for path in ("/guarded", "/signed", "/custom")] == ["check", IAM, "custom"]
+    assert declared.api.authorizers == [
+        Authorizer("check", "app.check", 60, "Authorization"),
+        Authorizer("check_elsewhere", "app.check_elsewhere", 300, "X-Token"),
+    ]

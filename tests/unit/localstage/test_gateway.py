@@ -3,10 +3,14 @@
 import base64
 from typing import Any
 
+import orjson
 import pytest
 from chalice.local import LambdaEventConverter, RouteMatcher
 
-from localstage.gateway import Response, below_prefix, complete_event, response_of
+from localstage.declarations import Api
+from localstage.gateway import Gateway, below_prefix, complete_event, response_of
+from localstage.responses import AskedRequest, RefusedError, Response
+from localstage.runtime import Answer
 
 ROUTES = ["/v1/{metric}/windows", "/v1/{other}/shards"]
 
@@ -86,4 +90,56 @@ def test_a_binary_answer_is_decoded() -> None:
     "answer", [None, "text", {}, {"statusCode": "x"}, {"statusCode": 200, "body": {"not": "text"}}]
 )
 def test_an_answer_of_another_form_is_a_bad_gateway(answer: Any) -> None:
-    assert response_of(answer).status == 502
+    with pytest.raises(RefusedError, match="DEFAULT_5XX"):
+        response_of(answer)
+
+
+class Echo:
+    """A function that answers with the context that it is given."""
+
+    def invoke(self, event: bytes) -> Answer:
+        context = orjson.loads(event)["requestContext"]
+        return Answer(orjson.dumps({"statusCode": 200, "body": orjson.dumps(context).decode()}), "1")
+
+
+class LetIn:
+    def __init__(self) -> None:
+        self.arns: list[str] = []
+
+    def authorize(self, asked: AskedRequest) -> dict[str, Any]:
+        self.arns.append(asked.method_arn)
+        return {"authorizer": {"principalId": "ada"}, "identity": {"userArn": "arn:ada"}}
+
+
+def gateway(guards: dict[str, Any], **more: Any) -> Gateway:
+    api = Api(
+        routes={"/open": ["GET"], "/v1/{name}": ["GET"]},
+        guards={"/v1/{name}": {"GET": "check"}},
+        preflight_headers={"/v1/{name}": {"Access-Control-Allow-Origin": "https://example.org"}},
+    )
+    return Gateway(api, Echo(), "test", guards=guards, **more)  # type: ignore[arg-type]
+
+
+def test_a_guard_is_asked_about_its_routes_and_what_it_tells_is_in_the_context() -> None:
+    guard = LetIn()
+    answered = gateway({"check": guard}, prefix="/api").answer("GET", "/api/v1/a?b=c", {}, b"")
+    context = orjson.loads(answered.body)
+    assert context["authorizer"] == {"principalId": "ada"}
+    assert context["identity"] == {"sourceIp": "127.0.0.1", "userArn": "arn:ada"}
+    assert guard.arns == ["arn:aws:execute-api:us-east-1:000000000000:local/test/GET/v1/a"]
+    assert "authorizer" not in orjson.loads(gateway({"check": guard}).answer("GET", "/open", {}, b"").body)
+    assert gateway({"check": guard}).answer("OPTIONS", "/v1/a", {}, b"").status == 200
+    assert len(guard.arns) == 1, "a preflight request carries no credentials"
+
+
+def test_a_guard_of_a_kind_that_is_not_served_lets_nobody_in() -> None:
+    responses = {"DEFAULT_5XX": {"statusCode": "503"}}
+    assert gateway({}, gateway_responses=responses).answer("GET", "/v1/a", {}, b"").status == 503
+
+
+@pytest.mark.parametrize(
+    ("headers", "type_"), [({}, "MISSING_AUTHENTICATION_TOKEN"), ({"authorization": ["Bearer x"]}, "INVALID_SIGNATURE")]
+)
+def test_what_has_no_route_is_answered_by_what_the_request_carries(headers: dict[str, list[str]], type_: str) -> None:
+    responses = {type_: {"statusCode": "418"}}
+    assert gateway({}, gateway_responses=responses).answer("GET", "/nowhere", headers, b"").status == 418

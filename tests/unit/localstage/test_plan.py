@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from localstage.declarations import Api, Declarations, DynamoDBTrigger, KinesisTrigger, Schedule, SqsTrigger
+from localstage.declarations import Api, Authorizer, Declarations, DynamoDBTrigger, KinesisTrigger, Schedule, SqsTrigger
 from localstage.errors import StageError
 from localstage.plan import Planner, StagePlan
 
@@ -21,7 +21,7 @@ CONFIG = {
 }
 DECLARATIONS = Declarations(
     app_name="sample",
-    api=Api(routes={"/": ["GET"]}),
+    api=Api(routes={"/": ["GET"]}, authorizers=[Authorizer("check", "app.check", 60, "Authorization")]),
     kinesis=[KinesisTrigger("ingest", "app.ingest", "events", 500, 2, "TRIM_HORIZON")],
     dynamodb=[DynamoDBTrigger("rollup", "app.rollup", "arn:placeholder", 100, 0, "TRIM_HORIZON")],
     sqs=[SqsTrigger("work", "app.work", "jobs", 7, 10)],
@@ -105,6 +105,16 @@ def test_a_queue_has_the_options_of_the_app_and_of_the_template_and_few_invocati
     (queue,) = plan(tmp_path, {"Events": event}, function="Work").queues
     assert (queue.queue, queue.batch_size, queue.report_batch_item_failures) == ("jobs", 7, True)
     assert (queue.function.name, queue.function.concurrency) == ("sample-dev-work", 2)
+
+
+def test_an_authorizer_is_a_function_of_its_own_and_the_apis_answers_are_the_templates(tmp_path: Path) -> None:
+    responses = {"UNAUTHORIZED": {"statusCode": "418"}}
+    body = {"DefinitionBody": {"x-amazon-apigateway-gateway-responses": responses}}
+    planned = plan(tmp_path, body, function="RestAPI")
+    ((authorizer),) = planned.authorizers
+    assert (authorizer.name, authorizer.header, authorizer.ttl_seconds) == ("check", "Authorization", 60)
+    assert (authorizer.function.name, authorizer.function.handler) == ("sample-dev-check", "app.check")
+    assert planned.gateway_responses == responses
 
 
 def test_options_can_be_replaced(tmp_path: Path) -> None:

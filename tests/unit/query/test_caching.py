@@ -5,6 +5,7 @@ The stage's lateness is a day, its complete_until is 1.5 s before NOW.
 
 import pytest
 
+from chalicelib.access.grant import EVERYTHING, Grant
 from chalicelib.aggregates.windows import format_instant
 from chalicelib.reading.ports import ShardProgress
 from chalicelib.records.shard import Shard
@@ -79,5 +80,7 @@ def test_answers_depend_on_who_asks_and_on_what_is_accepted():
 
 def test_what_there_is_to_ask_for_has_a_validator():
     stage = Stage()
-    assert stage.query.list_metrics().headers["ETag"] == stage.query.list_metrics().headers["ETag"]
-    assert stage.query.list_metrics().headers["ETag"] != stage.query.describe_metric("sales").headers["ETag"]
+    listed = stage.query.list_metrics(EVERYTHING).headers["ETag"]
+    assert stage.query.list_metrics(EVERYTHING).headers["ETag"] == listed
+    assert stage.query.describe_metric(EVERYTHING, "sales").headers["ETag"] != listed
+    assert stage.query.list_metrics(Grant("ada", ("sales",), NOW_MS)).headers["ETag"] != listed

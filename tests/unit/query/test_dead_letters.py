@@ -2,6 +2,7 @@
 
 import pytest
 
+from chalicelib.access.grant import EVERYTHING
 from chalicelib.errors import TransientError
 from chalicelib.query import http
 from chalicelib.query.endpoints import OBJECTS_READ_MAX
@@ -46,7 +47,7 @@ class MemoryLetters:
 def asked(letters, remaining_ms=60_000, **parameters):
     stage = Stage(now_ms=NOON_MS, letters=letters)
     given = {name: value if isinstance(value, list) else [str(value)] for name, value in parameters.items()}
-    return http.respond(lambda: stage.query.dead_letters(given, lambda: remaining_ms))
+    return http.respond(lambda: stage.query.dead_letters(EVERYTHING, given, lambda: remaining_ms))
 
 
 def answer(letters, **parameters):

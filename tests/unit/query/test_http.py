@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.access.grant import EVERYTHING
 from chalicelib.aggregates.windows import format_instant
 from chalicelib.errors import DefinitionChangedError, InvariantError, TransientError
 from chalicelib.query import answer as answers
@@ -114,7 +115,7 @@ def test_an_unknown_metric_is_not_found():
     problem = Stage().problem("revenue\n")
     assert problem["status"] == 404
     assert "there are: sales, small, totals, daily" in problem["detail"]
-    assert http.respond(lambda: Stage().query.describe_metric("revenue")).status == 404
+    assert http.respond(lambda: Stage().query.describe_metric(EVERYTHING, "revenue")).status == 404
 
 
 def test_reads_that_are_not_done_in_time_are_a_reason_to_come_again():
@@ -157,9 +158,9 @@ def test_a_page_beyond_what_lambda_can_carry_is_refused(monkeypatch):
 
 
 def test_metrics_are_listed_with_all_that_can_be_asked_of_them():
-    listed = read_json(Stage().query.list_metrics().body)["metrics"]
+    listed = read_json(Stage().query.list_metrics(EVERYTHING).body)["metrics"]
     assert [metric["name"] for metric in listed] == ["sales", "small", "totals", "daily"]
-    assert listed[0] == read_json(Stage().query.describe_metric("sales").body)
+    assert listed[0] == read_json(Stage().query.describe_metric(EVERYTHING, "sales").body)
     assert listed[0] == {
         "name": "sales",
         "event_type": "sale",
