@@ -123,6 +123,6 @@ def health() -> Response:
     return wiring.answer(_request(), lambda query: query.health())
 
 
-@app.route("/openapi.json")
+@app.route("/openapi.json", cors=cors)
 def openapi() -> Response:
     return wiring.openapi(_request())

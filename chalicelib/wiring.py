@@ -58,6 +58,17 @@ HANDLERS = check_handlers(definitions.HANDLERS, CATALOG.event_types)
 
 # Known to the decoder, counted by no metric.
 INTERNAL_TYPES: dict[str, type[Struct]] = {TICK_TYPE: TickData, HANDLE_TYPE: HandleData}
+# As OpenAPI has them; the second is API Gateway's own form of Signature Version 4.
+SECURITY_SCHEMES: Mapping[ApiAuth, Mapping[str, str]] = {
+    ApiAuth.TOKEN: {"type": "http", "scheme": "bearer", "description": "A token that the stage's operators issue."},
+    ApiAuth.IAM: {
+        "type": "apiKey",
+        "name": "Authorization",
+        "in": "header",
+        "x-amazon-apigateway-authtype": "awsSigv4",
+        "description": "A request signed with AWS Signature Version 4.",
+    },
+}
 CORS_MAX_AGE_S = 3_600  # how long a browser need not ask again what it may do
 NEVER_TOO_LATE_MS = DURATION_MS_MAX  # what a handler refused is redriven when somebody has mended the handler
 
@@ -317,7 +328,7 @@ def openapi(request: Request) -> Response:
 def _openapi() -> HttpAnswer:
     from chalicelib.query.openapi import describe_api  # noqa: PLC0415  few ask for it, and then once
 
-    return lasting_answer(describe_api(security=None))
+    return lasting_answer(describe_api(SECURITY_SCHEMES.get(settings().api_auth)))
 
 
 def _respond(request: Request, give: Callable[[], HttpAnswer]) -> Response:

@@ -1,6 +1,7 @@
 """The API as it is described: by its own OpenAPI document, and by docs/api.md, whose requests are made as they stand.
 
-Real here: HTTP, the gateway, Lambda's runtime client; AWS is MiniStack.
+The stage asks for tokens, as a deployed one does. Real here: HTTP, the gateway, Lambda's runtime client; AWS is
+MiniStack.
 """
 
 import io
@@ -11,14 +12,18 @@ import sys
 import time
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 import pandas as pd
 import pytest
 import urllib3
 
+from chalicelib.aggregates.windows import UNIT_MS
 from localstage import LocalStage
 from localstage.aws import client
+from ops.token_ledger import TokenLedger
+from ops.tokens import issue
 from tests.builders import json_line, order
 
 PAGE = Path("docs/api.md").read_text()
@@ -37,29 +42,37 @@ NAMES = {
 }
 
 
+class Api(NamedTuple):
+    """Where a stage's API is, and a token that reads everything."""
+
+    url: str
+    token: str
+
+    def get(self, path):
+        return urllib3.request("GET", f"{self.url}/{path}", headers={"Authorization": f"Bearer {self.token}"})
+
+
 @pytest.fixture(scope="module")
 def api(tmp_path_factory):
-    """The URL of a stage that has counted a day's orders, in three currencies."""
+    """A stage that has counted a day's orders, in three currencies."""
     events = [
         order(number, time=f"{DAY}T{number % 24:02d}:30:00Z", amount=number, currency=CURRENCIES[number % 3])
         for number in range(1, 97)
     ]
     payloads = [*map(json_line, events), b"not JSON"]
-    ever = {"LATENESS": "3650d", "FUTURE_TOLERANCE": "3650d"}  # whenever this runs
+    settings = {"API_AUTH": "token", "LATENESS": "3650d", "FUTURE_TOLERANCE": "3650d"}  # whenever this runs
     directory = tmp_path_factory.mktemp("stage")
-    with LocalStage("test", shards=1, aws_port=0, api_port=0, state_dir=directory, settings=ever) as stage:
+    with LocalStage("test", shards=1, aws_port=0, api_port=0, state_dir=directory, settings=settings) as stage:
+        ledger = TokenLedger(client("secretsmanager", stage.endpoint_url), "highwater-test-api-tokens")
+        api = Api(stage.api_url, issue(ledger, "test", ["*"], int(time.time() * 1000) + UNIT_MS["d"]))
         client("kinesis", stage.endpoint_url).put_records(
             StreamName="highwater-test-events", Records=[{"Data": each, "PartitionKey": "k"} for each in payloads]
         )
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while get(f"{stage.api_url}/v1/metrics/orders/windows?start={DAY}&step=all&end=2026-11-25").json()["rows"] == 0:
+        while api.get(f"v1/metrics/orders/windows?start={DAY}&step=all&end=2026-11-25").json()["rows"] == 0:
             assert time.monotonic() < deadline, "nothing was counted"
             time.sleep(0.1)
-        yield stage.api_url
-
-
-def get(url, **headers):
-    return urllib3.request("GET", url, headers=headers)
+        yield api
 
 
 def blocks(language):
@@ -71,7 +84,7 @@ def revenue_of(currency):
 
 
 def test_every_answer_is_as_described(api, tmp_path):
-    described = get(f"{api}/openapi.json").json()
+    described = urllib3.request("GET", f"{api.url}/openapi.json").json()
     for methods in described["paths"].values():
         for parameter in methods["get"]["parameters"]:
             if parameter["name"] in NAMES:
@@ -79,7 +92,10 @@ def test_every_answer_is_as_described(api, tmp_path):
     (tmp_path / "openapi.json").write_bytes(orjson.dumps(described))
     st = [sys.executable, "-c", "import sys; from schemathesis.cli import schemathesis; sys.exit(schemathesis())"]
     done = subprocess.run(
-        [*st, f"--config-file={SCHEMATHESIS}", "run", "openapi.json", f"--url={api}", "--seed=1", "--max-examples=25"],
+        [
+            *(*st, f"--config-file={SCHEMATHESIS}", "run", "openapi.json", f"--url={api.url}"),
+            *("--seed=1", "--max-examples=25", f"--header=Authorization: Bearer {api.token}"),
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -92,7 +108,7 @@ def test_every_answer_is_as_described(api, tmp_path):
 
 def test_the_curl_lines_of_the_page(api, tmp_path):
     _, hours, conditional = blocks("sh")
-    environment = {**os.environ, "API": api, "HIGHWATER_TOKEN": "none"}
+    environment = {**os.environ, "API": api.url, "HIGHWATER_TOKEN": api.token}
 
     def run(line):
         done = subprocess.run(
@@ -114,8 +130,8 @@ def test_the_curl_lines_of_the_page(api, tmp_path):
 
 
 def test_the_python_of_the_page(api, monkeypatch):
-    monkeypatch.setenv("API", api)
-    monkeypatch.setenv("HIGHWATER_TOKEN", "none")
+    monkeypatch.setenv("API", api.url)
+    monkeypatch.setenv("HIGHWATER_TOKEN", api.token)
     table, paged = blocks("python")
     names = {}
     table = table.replace("orders.pivot", "pivoted = orders.pivot").replace(".plot()", "")
@@ -132,9 +148,9 @@ def test_the_python_of_the_page(api, monkeypatch):
 def test_what_excel_and_google_sheets_ask_for(api):
     excel = re.search(r'RelativePath = "(.*?)",\s*Query = \[(.*?)\]', PAGE)
     query = "&".join(f"{name}={value}" for name, value in re.findall(r'(\w+) = "(.*?)"', excel[2]))
-    by_excel = get(f"{api}/{excel[1]}?{query}").data.decode()
+    by_excel = api.get(f"{excel[1]}?{query}").data.decode()
     sheets = re.search(r'=HIGHWATER\("(.*?)"\)', PAGE)[1]
-    assert by_excel == get(f"{api}/v1/metrics/{sheets}&format=csv").data.decode()
+    assert by_excel == api.get(f"v1/metrics/{sheets}&format=csv").data.decode()
     read = pd.read_csv(io.StringIO(by_excel), converters={"revenue": Decimal})
     assert dict(zip(read["currency"], read["revenue"], strict=True)) == {each: revenue_of(each) for each in CURRENCIES}
 
@@ -143,6 +159,6 @@ def test_what_grafana_asks_for(api):
     query = orjson.loads(blocks("json")[0])
     url = query["url"].replace("${__from:date:iso}", f"{DAY}T00:00:07.123Z")
     url = url.replace("${__to:date:iso}", f"{DAY}T23:59:59.999Z")
-    rows = get(f"{api}{url}").json()[query["root_selector"]]
+    rows = api.get(url.removeprefix("/")).json()[query["root_selector"]]
     assert [column["selector"] for column in query["columns"]] == list(rows[0])
     assert sum(row["revenue"] for row in rows) == sum(range(1, 97))
