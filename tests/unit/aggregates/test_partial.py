@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from chalicelib.aggregates.measures import Count, Max, Mean, Min, Sum
 from chalicelib.aggregates.metric import GROUP_KEY_BYTES_MAX, OVERFLOW, Catalog, Metric
-from chalicelib.aggregates.partial import absorb, decode_groups, encode_groups, fold, merge_groups
+from chalicelib.aggregates.partial import absorb, decode_groups, encode_groups, encode_partial, fold, merge_groups
 
 
 class Sale(Struct):
@@ -94,6 +94,7 @@ def test_groups_whose_names_would_not_fit_the_item_overflow_too():
 def test_groups_survive_their_encoding_exactly(rows):
     groups, _ = absorb(SMALL, {}, groups_of(SMALL, rows))
     assert decode_groups(SMALL, encode_groups(groups)) == groups
+    assert encode_partial(SMALL, groups) == encode_groups(groups)  # so it was stored before there were sketches
 
 
 def test_sums_of_decimals_are_exact_where_floats_are_not():
