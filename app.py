@@ -22,7 +22,7 @@ from chalice.app import (
     SQSEvent,
 )
 
-from chalicelib import telemetry, wiring
+from chalicelib import api, telemetry, wiring
 from chalicelib.settings import ApiAuth
 
 app = Chalice(app_name="highwater")
@@ -82,11 +82,11 @@ def redrive(event: SQSEvent) -> dict[str, Any]:
 
 @app.authorizer(ttl_seconds=wiring.settings().api_tokens_max_age_ms // 1000)
 def authorize(request: AuthRequest) -> AuthResponse:
-    return wiring.authorize(request)
+    return api.authorize(request)
 
 
 access = {ApiAuth.TOKEN: authorize, ApiAuth.IAM: IAMAuthorizer(), ApiAuth.NONE: None}[wiring.settings().api_auth]
-cors = wiring.cors()
+cors = api.cors()
 
 
 def _request() -> Request:
@@ -95,34 +95,34 @@ def _request() -> Request:
 
 @app.route("/v1/metrics", authorizer=access, cors=cors)
 def metrics() -> Response:
-    return wiring.answer_caller(_request(), lambda query, grant: query.list_metrics(grant))
+    return api.answer_caller(_request(), lambda query, grant: query.list_metrics(grant))
 
 
 @app.route("/v1/metrics/{metric}", authorizer=access, cors=cors)
 def metric(metric: str) -> Response:
-    return wiring.answer_caller(_request(), lambda query, grant: query.describe_metric(grant, metric))
+    return api.answer_caller(_request(), lambda query, grant: query.describe_metric(grant, metric))
 
 
 @app.route("/v1/metrics/{metric}/windows", authorizer=access, cors=cors)
 def windows(metric: str) -> Response:
-    return wiring.windows(metric, _request(), app.lambda_context)
+    return api.windows(metric, _request(), app.lambda_context)
 
 
 @app.route("/v1/dead-letters", authorizer=access, cors=cors)
 def dead_letters() -> Response:
-    return wiring.dead_letters(_request(), app.lambda_context)
+    return api.dead_letters(_request(), app.lambda_context)
 
 
 @app.route("/v1/stream", authorizer=access, cors=cors)
 def stream() -> Response:
-    return wiring.stream(_request(), app.lambda_context)
+    return api.stream(_request(), app.lambda_context)
 
 
 @app.route("/v1/health")
 def health() -> Response:
-    return wiring.answer(_request(), lambda query: query.health())
+    return api.answer(_request(), lambda query: query.health())
 
 
 @app.route("/openapi.json", cors=cors)
 def openapi() -> Response:
-    return wiring.openapi(_request())
+    return api.openapi(_request())

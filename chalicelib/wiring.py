@@ -1,17 +1,13 @@
 """Joins the parts: settings, stores and use cases, each made once a container and only when first asked for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from time import perf_counter, sleep, time
 from typing import TYPE_CHECKING, Any
 
-from chalice.app import AuthRequest, AuthResponse, AuthRoute, CORSConfig, Request, Response
 from msgspec import Struct
 
 from chalicelib import definitions, telemetry
-from chalicelib.access.errors import AccessUnavailableError, NotAuthenticatedError
-from chalicelib.access.grant import EVERY_PATH, EVERYTHING, Grant, context_of, grant_of, signed_grant
-from chalicelib.access.tokens import authenticate, bearer_token
 from chalicelib.aggregates.metric import Catalog
 from chalicelib.aggregates.windows import DURATION_MS_MAX
 from chalicelib.alerts import check_alerts
@@ -41,11 +37,9 @@ from chalicelib.consumers.rollup import RollUp
 from chalicelib.consumers.settle import Duty, Settle, SettleAll
 from chalicelib.consumers.tick import TICK_TYPE, Tick, TickData
 from chalicelib.effects import check_handlers
-from chalicelib.http import HttpAnswer, finish
 from chalicelib.query.endpoints import Query
-from chalicelib.query.http import lasting_answer, respond
 from chalicelib.records.decode import Decoder, EventType
-from chalicelib.settings import ApiAuth, Settings, read_settings
+from chalicelib.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from chalicelib.aws.tokens_secret import TokensSecret
@@ -58,18 +52,6 @@ HANDLERS = check_handlers(definitions.HANDLERS, CATALOG.event_types)
 
 # Known to the decoder, counted by no metric.
 INTERNAL_TYPES: dict[str, type[Struct]] = {TICK_TYPE: TickData, HANDLE_TYPE: HandleData}
-# As OpenAPI has them; the second is API Gateway's own form of Signature Version 4.
-SECURITY_SCHEMES: Mapping[ApiAuth, Mapping[str, str]] = {
-    ApiAuth.TOKEN: {"type": "http", "scheme": "bearer", "description": "A token that the stage's operators issue."},
-    ApiAuth.IAM: {
-        "type": "apiKey",
-        "name": "Authorization",
-        "in": "header",
-        "x-amazon-apigateway-authtype": "awsSigv4",
-        "description": "A request signed with AWS Signature Version 4.",
-    },
-}
-CORS_MAX_AGE_S = 3_600  # how long a browser need not ask again what it may do
 NEVER_TOO_LATE_MS = DURATION_MS_MAX  # what a handler refused is redriven when somebody has mended the handler
 
 
@@ -181,7 +163,7 @@ def rollup(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _publisher(name: str) -> Publish:
-    return Publish(results_topic(), _dead_letters_bucket(), settings().aggregates_table, name, _now_ms)
+    return Publish(results_topic(), _dead_letters_bucket(), settings().aggregates_table, name, now_ms)
 
 
 @cache
@@ -194,7 +176,7 @@ def _fan_out() -> FanOut:
         shards=events_stream(),
         progress=aggregates_table(),
         publish=_publisher("fan_out"),
-        clock_ms=_now_ms,
+        clock_ms=now_ms,
         watch=alert_watch(),
         watched={alert.metric for alert in ALERTS},
         alerts=alerts_table(),
@@ -225,7 +207,7 @@ def alert_watch() -> Alerts:
         shares=table,
         first_window=table.first_window,
         store=alerts_table(),
-        thresholds=SsmThresholds(clients.ssm(), settings().stage, _now_ms),
+        thresholds=SsmThresholds(clients.ssm(), settings().stage, now_ms),
         tell=telemetry.publish_alerts,
     )
 
@@ -241,7 +223,7 @@ def _settle_all() -> SettleAll:
 
 def tick(context: Any) -> dict[str, Any]:
     """Put a tick on every open shard, and settle what can be; the answer is for who invokes the function by hand."""
-    report = Tick(events_stream())(_now_ms(), context.get_remaining_time_in_millis)
+    report = Tick(events_stream())(now_ms(), context.get_remaining_time_in_millis)
     telemetry.publish_tick(report)
     telemetry.publish_settled(_settle_all()(context.get_remaining_time_in_millis))
     return {"shards": report.shards, "failed": report.failed}
@@ -291,7 +273,16 @@ def capture(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 
 @cache
-def _query() -> Query:
+def tokens_secret() -> "TokensSecret":
+    """The digests of the API's tokens."""
+    from chalicelib.aws.tokens_secret import TokensSecret  # noqa: PLC0415  the module says why
+
+    return TokensSecret(clients.secretsmanager(), settings().api_tokens_secret, settings().api_tokens_max_age_ms)
+
+
+@cache
+def query() -> Query:
+    """The questions of analysts."""
     return Query(
         CATALOG,
         stage=settings().stage,
@@ -302,7 +293,7 @@ def _query() -> Query:
         settled=aggregates_table(),
         shards=events_stream(),
         letters=DeadLettersReader(clients.s3(), settings().dead_letters_bucket),
-        clock_ms=_now_ms,
+        clock_ms=now_ms,
     )
 
 
@@ -310,117 +301,6 @@ def _pause(pause_ms: int) -> None:
     sleep(pause_ms / 1000)
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
+    """The clock, epoch milliseconds."""
     return int(time() * 1000)
-
-
-def answer(request: Request, ask: Callable[[Query], HttpAnswer]) -> Response:
-    """Ask, and hand the answer to Chalice; an error of the asker's or of the moment is a problem+json answer."""
-    return _respond(request, lambda: ask(_query()))
-
-
-def openapi(request: Request) -> Response:
-    """Answer `/openapi.json`."""
-    return _respond(request, _openapi)
-
-
-@cache
-def _openapi() -> HttpAnswer:
-    from chalicelib.query.openapi import describe_api  # noqa: PLC0415  few ask for it, and then once
-
-    return lasting_answer(describe_api(SECURITY_SCHEMES.get(settings().api_auth)))
-
-
-def _respond(request: Request, give: Callable[[], HttpAnswer]) -> Response:
-    started = perf_counter()
-    answered = finish(respond(give), request.headers.get("if-none-match"))
-    telemetry.publish_answer(answered.status, elapsed_ms=(perf_counter() - started) * 1000)
-    return Response(answered.body, dict(answered.headers), answered.status)
-
-
-def answer_caller(request: Request, ask: Callable[[Query, Grant], HttpAnswer]) -> Response:
-    """Ask on behalf of a caller, who has to have credentials that hold, and hand the answer to Chalice."""
-    return answer(request, lambda query: ask(query, _grant(request)))
-
-
-def _grant(request: Request) -> Grant:
-    """What the caller may read, as API Gateway has found out.
-
-    Raises: NotAuthenticatedError when API Gateway has not, however the request came here then; and for a token that has
-            expired since.
-    """
-    try:
-        match settings().api_auth:
-            case ApiAuth.TOKEN:
-                return grant_of(request.context.get("authorizer"), _now_ms())
-            case ApiAuth.IAM:
-                return signed_grant(request.context.get("identity", {}))
-            case ApiAuth.NONE:
-                return EVERYTHING
-    except NotAuthenticatedError as error:
-        telemetry.publish_refusal(error.reason)
-        raise
-
-
-@cache
-def _tokens() -> "TokensSecret":
-    from chalicelib.aws.tokens_secret import TokensSecret  # noqa: PLC0415  the module says why
-
-    return TokensSecret(clients.secretsmanager(), settings().api_tokens_secret, settings().api_tokens_max_age_ms)
-
-
-def authorize(request: AuthRequest) -> AuthResponse:
-    """Answer API Gateway's question who has sent a token: with all that it opens.
-
-    Raises: Exception("Unauthorized"), which API Gateway turns into its answer UNAUTHORIZED, for a token that does not
-            hold; AccessUnavailableError, as any other its AUTHORIZER_FAILURE, when nobody can say.
-    Source: API Gateway Developer Guide, "Use API Gateway Lambda authorizers".
-    """
-    try:
-        token = bearer_token(request.token)
-        grant = authenticate(_tokens().read_tokens(), token, _now_ms())
-    except NotAuthenticatedError as error:
-        telemetry.publish_refusal(error.reason)
-        raise Exception("Unauthorized") from None  # noqa: TRY002 (this very text is the contract)
-    except AccessUnavailableError as error:
-        telemetry.publish_access_unavailable(str(error))
-        raise
-    telemetry.publish_grant(grant.name)
-    routes = [path if path == EVERY_PATH else AuthRoute(path, ["GET"]) for path in grant.paths()]
-    return AuthResponse(routes, grant.name, context_of(grant))
-
-
-def cors() -> CORSConfig | None:
-    """What browsers are told of the routes that other origins may read; none may unless one is set."""
-    origin = settings().api_cors_origin
-    if origin is None:
-        return None
-    return CORSConfig(
-        allow_origin=origin,
-        allow_headers=["Authorization", "If-None-Match"],
-        expose_headers=["ETag", "Highwater-Complete-Until", "Link"],
-        max_age=CORS_MAX_AGE_S,
-    )
-
-
-def windows(metric: str, request: Request, context: Any) -> Response:
-    """Answer `/v1/metrics/{metric}/windows`."""
-    given, accept = _parameters(request), request.headers.get("accept")
-    remaining_ms = context.get_remaining_time_in_millis
-    return answer_caller(request, lambda query, grant: query.windows(grant, metric, given, accept, remaining_ms))
-
-
-def dead_letters(request: Request, context: Any) -> Response:
-    """Answer `/v1/dead-letters`."""
-    given, remaining_ms = _parameters(request), context.get_remaining_time_in_millis
-    return answer_caller(request, lambda query, grant: query.dead_letters(grant, given, remaining_ms))
-
-
-def stream(request: Request, context: Any) -> Response:
-    """Answer `/v1/stream`."""
-    return answer_caller(request, lambda query, _: query.stream(context.get_remaining_time_in_millis))
-
-
-def _parameters(request: Request) -> dict[str, list[str]]:
-    given = request.query_params
-    return {name: given.getlist(name) for name in given} if given else {}

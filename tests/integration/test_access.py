@@ -50,7 +50,13 @@ class Context:
 
 
 def forget():
-    for made_once in (wiring._tokens, wiring._query, wiring.aggregates_table, clients.secretsmanager, clients._session):
+    for made_once in (
+        wiring.tokens_secret,
+        wiring.query,
+        wiring.aggregates_table,
+        clients.secretsmanager,
+        clients._session,
+    ):
         made_once.cache_clear()
 
 

@@ -81,7 +81,7 @@ def forget():
         wiring._capture,
         wiring._fan_out,
         wiring._ingest,
-        wiring._query,
+        wiring.query,
         wiring._redrive,
         wiring._settle_all,
         wiring.aggregates_table,
@@ -380,7 +380,7 @@ def test_a_result_that_sns_refuses_is_listed_as_a_dead_letter_and_the_batch_is_d
     assert results() == []
     (log,) = [line for line in output() if line.get("message") == "changes fanned out"]
     assert (log["published"], log["refused"]) == (0, 1)
-    listed = orjson.loads(wiring._query().dead_letters(EVERYTHING, {}, lambda: 30_000).body)
+    listed = orjson.loads(wiring.query().dead_letters(EVERYTHING, {}, lambda: 30_000).body)
     assert [(each["reason"], each["count"]) for each in listed["counts"]] == [("unsendable", 1)]
     assert (listed["examples"][0]["shard_id"], listed["examples"][0]["sequence_number"]) == ("fan_out", "1")
     assert dead_letters.main(["--stage", "test"]) == dead_letters.SHOWN

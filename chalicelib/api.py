@@ -1,0 +1,135 @@
+"""Answers API Gateway: its requests become questions, their answers its responses. Nothing is decided here."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from time import perf_counter
+from typing import Any
+
+from chalice.app import AuthRequest, AuthResponse, AuthRoute, CORSConfig, Request, Response
+
+from chalicelib import telemetry, wiring
+from chalicelib.access.errors import AccessUnavailableError, NotAuthenticatedError
+from chalicelib.access.grant import EVERY_PATH, EVERYTHING, Grant, context_of, grant_of, signed_grant
+from chalicelib.access.tokens import authenticate, bearer_token
+from chalicelib.http import HttpAnswer, finish
+from chalicelib.query.endpoints import Query
+from chalicelib.query.http import lasting_answer, respond
+from chalicelib.settings import ApiAuth
+
+# As OpenAPI has them; the second is API Gateway's own form of Signature Version 4.
+SECURITY_SCHEMES: Mapping[ApiAuth, Mapping[str, str]] = {
+    ApiAuth.TOKEN: {"type": "http", "scheme": "bearer", "description": "A token that the stage's operators issue."},
+    ApiAuth.IAM: {
+        "type": "apiKey",
+        "name": "Authorization",
+        "in": "header",
+        "x-amazon-apigateway-authtype": "awsSigv4",
+        "description": "A request signed with AWS Signature Version 4.",
+    },
+}
+CORS_MAX_AGE_S = 3_600  # how long a browser need not ask again what it may do
+
+
+def answer(request: Request, ask: Callable[[Query], HttpAnswer]) -> Response:
+    """Ask, and hand the answer to Chalice; an error of the asker's or of the moment is a problem+json answer."""
+    return _respond(request, lambda: ask(wiring.query()))
+
+
+def openapi(request: Request) -> Response:
+    """Answer `/openapi.json`."""
+    return _respond(request, _openapi)
+
+
+@cache
+def _openapi() -> HttpAnswer:
+    from chalicelib.query.openapi import describe_api  # noqa: PLC0415  few ask for it, and then once
+
+    return lasting_answer(describe_api(SECURITY_SCHEMES.get(wiring.settings().api_auth)))
+
+
+def _respond(request: Request, give: Callable[[], HttpAnswer]) -> Response:
+    started = perf_counter()
+    answered = finish(respond(give), request.headers.get("if-none-match"))
+    telemetry.publish_answer(answered.status, elapsed_ms=(perf_counter() - started) * 1000)
+    return Response(answered.body, dict(answered.headers), answered.status)
+
+
+def answer_caller(request: Request, ask: Callable[[Query, Grant], HttpAnswer]) -> Response:
+    """Ask on behalf of a caller, who has to have credentials that hold, and hand the answer to Chalice."""
+    return answer(request, lambda query: ask(query, _grant(request)))
+
+
+def _grant(request: Request) -> Grant:
+    """What the caller may read, as API Gateway has found out.
+
+    Raises: NotAuthenticatedError when API Gateway has not, however the request came here then; and for a token that has
+            expired since.
+    """
+    try:
+        match wiring.settings().api_auth:
+            case ApiAuth.TOKEN:
+                return grant_of(request.context.get("authorizer"), wiring.now_ms())
+            case ApiAuth.IAM:
+                return signed_grant(request.context.get("identity", {}))
+            case ApiAuth.NONE:
+                return EVERYTHING
+    except NotAuthenticatedError as error:
+        telemetry.publish_refusal(error.reason)
+        raise
+
+
+def authorize(request: AuthRequest) -> AuthResponse:
+    """Answer API Gateway's question who has sent a token: with all that it opens.
+
+    Raises: Exception("Unauthorized"), which API Gateway turns into its answer UNAUTHORIZED, for a token that does not
+            hold; AccessUnavailableError, as any other its AUTHORIZER_FAILURE, when nobody can say.
+    Source: API Gateway Developer Guide, "Use API Gateway Lambda authorizers".
+    """
+    try:
+        token = bearer_token(request.token)
+        grant = authenticate(wiring.tokens_secret().read_tokens(), token, wiring.now_ms())
+    except NotAuthenticatedError as error:
+        telemetry.publish_refusal(error.reason)
+        raise Exception("Unauthorized") from None  # noqa: TRY002 (this very text is the contract)
+    except AccessUnavailableError as error:
+        telemetry.publish_access_unavailable(str(error))
+        raise
+    telemetry.publish_grant(grant.name)
+    routes = [path if path == EVERY_PATH else AuthRoute(path, ["GET"]) for path in grant.paths()]
+    return AuthResponse(routes, grant.name, context_of(grant))
+
+
+def cors() -> CORSConfig | None:
+    """What browsers are told of the routes that other origins may read; none may unless one is set."""
+    origin = wiring.settings().api_cors_origin
+    if origin is None:
+        return None
+    return CORSConfig(
+        allow_origin=origin,
+        allow_headers=["Authorization", "If-None-Match"],
+        expose_headers=["ETag", "Highwater-Complete-Until", "Link"],
+        max_age=CORS_MAX_AGE_S,
+    )
+
+
+def windows(metric: str, request: Request, context: Any) -> Response:
+    """Answer `/v1/metrics/{metric}/windows`."""
+    given, accept = _parameters(request), request.headers.get("accept")
+    remaining_ms = context.get_remaining_time_in_millis
+    return answer_caller(request, lambda query, grant: query.windows(grant, metric, given, accept, remaining_ms))
+
+
+def dead_letters(request: Request, context: Any) -> Response:
+    """Answer `/v1/dead-letters`."""
+    given, remaining_ms = _parameters(request), context.get_remaining_time_in_millis
+    return answer_caller(request, lambda query, grant: query.dead_letters(grant, given, remaining_ms))
+
+
+def stream(request: Request, context: Any) -> Response:
+    """Answer `/v1/stream`."""
+    return answer_caller(request, lambda query, _: query.stream(context.get_remaining_time_in_millis))
+
+
+def _parameters(request: Request) -> dict[str, list[str]]:
+    given = request.query_params
+    return {name: given.getlist(name) for name in given} if given else {}
