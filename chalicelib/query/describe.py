@@ -5,9 +5,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from chalicelib.aggregates.measures import ErrorBound
 from chalicelib.aggregates.metric import Metric
 from chalicelib.aggregates.windows import format_duration, format_instant
-from chalicelib.query.request import Column
 from chalicelib.reading.completeness import complete_until
 from chalicelib.reading.ports import ShardProgress
 from chalicelib.records.shard import Shard
@@ -16,13 +16,22 @@ Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Duration = Annotated[str, Meta(pattern="^[0-9]+[smhd]$")]
 
 
+class MeasureDescription(Struct, frozen=True, omit_defaults=True):
+    """A measure as a column of answers; kind is what it is, `count`, `sum`, `mean`, …: of no events a sum is 0."""
+
+    name: str
+    type: str
+    kind: str
+    error: ErrorBound | None = None
+
+
 class MetricDescription(Struct, frozen=True):
     """A metric: what can be asked of it, and how its windows are kept."""
 
     name: str
     event_type: str
     dimensions: tuple[str, ...]
-    measures: tuple[Column, ...]
+    measures: tuple[MeasureDescription, ...]
     window: Duration
     rollups: tuple[Duration, ...]
     lateness: Duration
@@ -72,7 +81,10 @@ def describe_metric(metric: Metric, lateness_ms: int) -> MetricDescription:
         name=metric.name,
         event_type=metric.event_type,
         dimensions=metric.by,
-        measures=tuple(Column(name, each.type_name, each.error) for name, each in metric.measures.items()),
+        measures=tuple(
+            MeasureDescription(name, each.type_name, type(each).__name__.lower(), each.error)
+            for name, each in metric.measures.items()
+        ),
         window=format_duration(metric.window_ms),
         rollups=tuple(format_duration(step_ms) for step_ms in metric.steps_ms[1:]),
         lateness=format_duration(lateness_ms),

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from chalicelib.access.grant import EVERYTHING
 from chalicelib.aggregates.measures import Count, Distinct, Quantile
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.query import answer as answers
@@ -61,8 +62,11 @@ def test_meta_tells_how_far_off_a_column_may_be_and_exact_columns_tell_nothing()
 
 
 def test_the_description_of_a_metric_tells_it_too():
-    described = read_json(stage().query.describe_metric("nearly").body)
-    assert described["measures"] == ask()["meta"][1:]
+    described = read_json(stage().query.describe_metric(EVERYTHING, "nearly").body)
+    kinds = ["count", "distinct", "quantile", "quantile"]
+    assert described["measures"] == [
+        {**each, "kind": kind} for each, kind in zip(ask()["meta"][1:], kinds, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("order_by", ["clerks", "-clerks", "median,-clerks", "-p99"])
@@ -104,13 +108,14 @@ COUNTS_EXACTLY = """
 import sys
 import app
 from chalicelib import wiring
+from chalicelib.access.grant import EVERYTHING
 from tests.builders import json_line, lambda_event, order
 from tests.unit.consumers.ingest_world import World, plenty
 from tests.unit.query.shop import Stage
 
 World().container()(lambda_event([json_line(order(1))]), plenty)
 stage = Stage(catalog=wiring.CATALOG)
-stage.query.list_metrics()
+stage.query.list_metrics(EVERYTHING)
 for metric in ("orders", "customers", "order_value"):
     assert stage.answer(metric).status == 200
 print(*{"numpy", "datasketches"} & sys.modules.keys())
