@@ -93,6 +93,16 @@ def _request() -> Request:
     return cast("Request", app.current_request)
 
 
+@app.route("/")
+def dashboard() -> Response:
+    return api.dashboard_page(_request())
+
+
+@app.route("/assets/{version}/{name}")
+def dashboard_asset(version: str, name: str) -> Response:
+    return api.dashboard_asset(version, name, _request())
+
+
 @app.route("/v1/metrics", authorizer=access, cors=cors)
 def metrics() -> Response:
     return api.answer_caller(_request(), lambda query, grant: query.list_metrics(grant))

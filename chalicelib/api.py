@@ -11,6 +11,7 @@ from chalicelib import telemetry, wiring
 from chalicelib.access.errors import AccessUnavailableError, NotAuthenticatedError
 from chalicelib.access.grant import EVERY_PATH, EVERYTHING, Grant, context_of, grant_of, signed_grant
 from chalicelib.access.tokens import authenticate, bearer_token
+from chalicelib.dashboard import pages
 from chalicelib.http import HttpAnswer, finish
 from chalicelib.query.endpoints import Query
 from chalicelib.query.http import lasting_answer, respond
@@ -51,7 +52,21 @@ def _respond(request: Request, give: Callable[[], HttpAnswer]) -> Response:
     started = perf_counter()
     answered = finish(respond(give), request.headers.get("if-none-match"))
     telemetry.publish_answer(answered.status, elapsed_ms=(perf_counter() - started) * 1000)
+    return _response(answered)
+
+
+def _response(answered: HttpAnswer) -> Response:
     return Response(answered.body, dict(answered.headers), answered.status)
+
+
+def dashboard_page(request: Request) -> Response:
+    """Answer `/`."""
+    return _response(finish(pages.answer_page(request.context["path"]), request.headers.get("if-none-match")))
+
+
+def dashboard_asset(version: str, name: str, request: Request) -> Response:
+    """Answer `/assets/{version}/{name}`."""
+    return _response(finish(pages.answer_asset(version, name), request.headers.get("if-none-match")))
 
 
 def answer_caller(request: Request, ask: Callable[[Query, Grant], HttpAnswer]) -> Response:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import yaml
@@ -53,8 +54,15 @@ def package(copy, stage, **variables):
 
 
 @pytest.fixture(scope="module", params=["dev", "prod"])
-def template_text(request, tmp_path_factory):
-    return package(tmp_path_factory.mktemp("project"), request.param)
+def packaged(request, tmp_path_factory):
+    """The template, and the archive of the functions' code."""
+    copy = tmp_path_factory.mktemp("project")
+    return package(copy, request.param), copy / "out" / "deployment.zip"
+
+
+@pytest.fixture(scope="module")
+def template_text(packaged):
+    return packaged[0]
 
 
 @pytest.fixture(scope="module")
@@ -275,3 +283,10 @@ def test_redrive_is_told_its_queue_and_reports_the_messages_that_failed(resource
     assert mapping["Properties"]["Queue"] == {"Fn::Sub": "${RedriveQueue.Arn}"}, "so that it is made after it"
     assert mapping["Properties"]["ScalingConfig"] == {"MaximumConcurrency": 2}, "it shares the stream with producers"
     assert "STAGE" in redrive["Environment"]["Variables"], "the amendment adds to what the config sets"
+
+
+def test_the_dashboards_files_are_in_the_package(packaged):
+    with ZipFile(packaged[1]) as archive:
+        names = set(archive.namelist())
+    files = (PROJECT / "chalicelib" / "dashboard" / "static").rglob("*.*")
+    assert {str(path.relative_to(PROJECT)) for path in files} <= names
