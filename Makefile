@@ -1,22 +1,24 @@
 # Highwater's commands. Each sets up what it needs by itself: Python 3.11 or later, make and PyPI are all it takes;
-# `make test` tries resharding too where there is npm.
+# `make test` tries resharding too where there is npm, and looks at the dashboard where there is a Chromium.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-# The Kinesis of the resharding test runs on Node. Without npm that test alone is skipped, and says so; CI fails then.
+# The Kinesis of the resharding test runs on Node, and npm has what looks for obstacles to accessibility in the dashboard.
+# Without npm these tests alone are skipped, and say so; CI fails then.
 KINESIS_LOCAL := tests/integration/kinesis_local
-NODE_READY    := $(if $(shell command -v npm 2>/dev/null),$(KINESIS_LOCAL)/node_modules/.ready)
+BROWSER       := tests/browser
+NODE_READY    := $(if $(shell command -v npm 2>/dev/null),$(KINESIS_LOCAL)/node_modules/.ready $(BROWSER)/node_modules/.ready)
 
 STAGE  ?= local
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stage check lint format types imports simulate bench package clean
+.PHONY: help setup demo test stage check lint format types imports simulate bench screenshots package clean
 
 help: ## Print every target with what it does
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make the virtual environment (every other target does so by itself)
 
@@ -26,8 +28,8 @@ $(READY): requirements.txt requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-$(KINESIS_LOCAL)/node_modules/.ready: $(KINESIS_LOCAL)/package.json $(KINESIS_LOCAL)/package-lock.json
-	npm ci --ignore-scripts --no-audit --no-fund --prefix $(KINESIS_LOCAL)
+%/node_modules/.ready: %/package.json %/package-lock.json
+	npm ci --ignore-scripts --no-audit --no-fund --prefix $*
 	@touch $@
 
 demo: $(READY) ## Count 69 659 real orders on a local stage, and check every total, result and alert against the file
@@ -66,9 +68,12 @@ bench: $(READY) ## Measure: CPU of ingest, write units, items a query reads, wha
 	$(BIN)/python -m benchmarks.rollup_units
 	$(BIN)/python -m benchmarks.fan_out_latency
 
+screenshots: $(READY) ## Make docs/screenshots anew: the dashboard over real orders on a local stage, in Chromium
+	$(BIN)/python -m tests.browser.screenshots
+
 package: $(READY) ## Make a CloudFormation package of the stage: make package STAGE=dev
 	@grep -q '"$(STAGE)": {' .chalice/config.json || { echo "there is no stage $(STAGE) in .chalice/config.json"; exit 2; }
 	$(BIN)/chalice package --stage $(STAGE) --merge-template .chalice/resources.yaml --template-format yaml out
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) $(KINESIS_LOCAL)/node_modules out .localstage .chalice/deployments .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(KINESIS_LOCAL)/node_modules $(BROWSER)/node_modules out .localstage .chalice/deployments .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
