@@ -101,6 +101,7 @@ def _show_summary(console: Console, stage: LocalStage) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold cyan", no_wrap=True)
     table.add_column(overflow="fold")
+    table.add_row("dashboard", f"{stage.api_url}/")
     table.add_row("API", stage.api_url)
     table.add_row("AWS", stage.endpoint_url)
     for mapping in stage.plan.kinesis:
