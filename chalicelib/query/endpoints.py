@@ -166,7 +166,7 @@ class Query:
         if not grant.allows(name):
             raise NotAllowedError
         if name not in self._catalog.metrics:
-            known = ", ".join(self._catalog.metrics) or "none"
+            known = ", ".join(filter(grant.allows, self._catalog.metrics)) or "none"
             raise UnknownMetricError(f"no metric is named {quoted(name)}; there are: {known}")
         return self._catalog.metrics[name]
 

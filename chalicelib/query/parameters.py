@@ -12,7 +12,7 @@ from chalicelib.records.letter import REASONS
 
 ROWS_DEFAULT = 1_000
 ROWS_MAX = 10_000
-WINDOWS_MAX = 100_000  # in one answer, before paging, and read for one: 69 days of minutes
+WINDOWS_MAX = 100_000  # stored windows read for one answer: 69 days of minutes that all hold something
 ALL = "all"  # the step that is the whole range
 EXACT, OUTWARD = "exact", "outward"  # what becomes of a range that does not fall on windows: refused, or widened
 EXAMPLES_DEFAULT = 20

@@ -5,6 +5,7 @@ buckets of these groups, and any other request reads every bucket.
 """
 
 from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from itertools import product
 from math import prod
 
@@ -35,17 +36,25 @@ def too_many_windows(request: WindowsRequest, settled: Settled | None, lateness_
     Why not before anything is read: a plan tells how many windows there may be, and most may hold nothing.
     """
 
-    def fits(asked: WindowsRequest) -> bool:
+    def fits(asked: WindowsRequest, settled: Settled | None = settled) -> bool:
         spans = _spans(asked, settled, lateness_ms)
         return sum((span.end_ms - span.start_ms) // span.step_ms for span in spans) <= WINDOWS_MAX
 
+    if fits(request):  # its rollups are too large to be stored: what they are made of had to be read
+        return _refusal([_earliest_start(request, lambda asked: fits(asked, None))])
+    larger_ms = [step_ms for step_ms in (*request.metric.steps_ms[1:], None) if fits(replace(request, step_ms=step_ms))]
+    steps = [f"step={format_duration(step_ms) if step_ms else ALL}" for step_ms in larger_ms[:1]]
+    return _refusal([*steps, _earliest_start(request, fits)])
+
+
+def _earliest_start(request: WindowsRequest, fits: Callable[[WindowsRequest], bool]) -> str:
+    """The earliest start of a range that fits, as a parameter."""
     starts_ms = range(request.start_ms, request.end_ms, request.metric.window_ms)
-    latest = bisect_left(starts_ms, True, key=lambda start_ms: fits(replace(request, start_ms=start_ms)))
-    fitting = [f"start={format_instant(starts_ms[latest])}"]
-    for step_ms in (*request.metric.steps_ms[1:], None):
-        if fits(replace(request, step_ms=step_ms)):
-            fitting.insert(0, f"step={format_duration(step_ms) if step_ms else ALL}")
-            break
+    place = bisect_left(starts_ms, True, key=lambda start_ms: fits(replace(request, start_ms=start_ms)))
+    return f"start={format_instant(starts_ms[place])}"
+
+
+def _refusal(fitting: Sequence[str]) -> ParameterError:
     return ParameterError(
         "step", f"the answer is made of over {WINDOWS_MAX} stored windows; {' or '.join(fitting)} would do"
     )

@@ -32,7 +32,6 @@ from chalicelib.query.parameters import (
     OUTWARD,
     ROWS_DEFAULT,
     ROWS_MAX,
-    WINDOWS_MAX,
     WINDOWS_PARAMETERS,
     Parameter,
 )
@@ -116,7 +115,9 @@ class WindowsRequest(Struct, frozen=True, kw_only=True, dict=True):
     def digest(self) -> str:
         """The same for the pages of one answer, and for no other answer."""
         where = sorted((dimension, sorted(values)) for dimension, values in self.where.items())
-        asked = (self.metric.name, self.start_ms, self.end_ms, self.step_ms, where, self.columns, self.order_by)
+        measures = [(name, repr(self.metric.measures[name])) for name in self.measures]  # one may be declared anew
+        of_what = (self.metric.name, self.start_ms, self.end_ms, self.step_ms, where)
+        asked = (*of_what, self.group_by, measures, self.order_by)
         return blake2b(msgspec.msgpack.encode(asked), digest_size=8).hexdigest()
 
 
@@ -131,7 +132,6 @@ def parse_request(metric: Metric, given: Mapping[str, Sequence[str]], now_ms: in
     cursor = decode_cursor(texts["cursor"]) if "cursor" in texts else None
     step_ms = _step_ms(metric, texts.get("step"))
     start_ms, end_ms = _range(metric, texts, cursor, now_ms, _alignment_ms(metric, texts.get("align"), step_ms))
-    _check_windows(metric, step_ms, start_ms, end_ms)
     group_by = _names("group_by", texts.get("group_by"), metric.by)
     measures = _names("measures", texts.get("measures"), tuple(metric.measures)) or tuple(metric.measures)
     request = WindowsRequest(
@@ -172,11 +172,13 @@ def _range(
     """Read the range, and widen it to multiples of the alignment; of 1 ms it stays as it is."""
     end_ms = cursor.end_ms if cursor else window_start(now_ms, metric.window_ms) + metric.window_ms
     if "end" in texts:
-        end_ms = -window_start(-_instant_ms("end", texts["end"]), alignment_ms)  # rounded up
-    _check_instant(metric, "end", end_ms)
+        end_ms = _instant_ms("end", texts["end"])
     start_ms = cursor.start_ms if cursor else window_start(end_ms - RANGE_DEFAULT_MS, metric.window_ms)
     if "start" in texts:
-        start_ms = window_start(_instant_ms("start", texts["start"]), alignment_ms)
+        start_ms = _instant_ms("start", texts["start"])
+    start_ms = window_start(start_ms, alignment_ms)
+    end_ms = -window_start(-end_ms, alignment_ms)  # rounded up
+    _check_instant(metric, "end", end_ms)
     _check_instant(metric, "start", start_ms)
     if start_ms >= end_ms:
         fault = "start" if "start" in texts else "end"
@@ -223,17 +225,6 @@ def _step_ms(metric: Metric, text: str | None) -> int | None:
     if step_ms % metric.window_ms or step_ms > DAY_MS:
         raise ParameterError("step", f"it is no multiple of {window}, the metric's base window, up to 1d; or `{ALL}`")
     return step_ms
-
-
-def _check_windows(metric: Metric, step_ms: int | None, start_ms: int, end_ms: int) -> None:
-    if step_ms and end_ms - start_ms > step_ms * WINDOWS_MAX:
-        least_ms = -(-(end_ms - start_ms) // (WINDOWS_MAX * metric.window_ms)) * metric.window_ms
-        least = format_duration(least_ms) if least_ms <= DAY_MS else ALL
-        raise ParameterError(
-            "step",
-            f"the range has over {WINDOWS_MAX} windows of {format_duration(step_ms)}; step={least} would do, "
-            f"or start={format_instant(end_ms - step_ms * WINDOWS_MAX)}",
-        )
 
 
 def _names(parameter: str, text: str | None, known: Sequence[str]) -> tuple[str, ...]:

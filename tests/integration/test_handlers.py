@@ -16,8 +16,8 @@ from chalice.app import Request
 from moto import mock_aws
 
 import app
-from chalicelib import telemetry, wiring
-from chalicelib.access.grant import EVERYTHING
+from chalicelib import api, telemetry, wiring
+from chalicelib.access.grant import EVERYTHING, Grant, context_of
 from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.aggregates.windows import format_instant
 from chalicelib.aws import clients
@@ -299,13 +299,17 @@ def ask(metric, **parameters):
             "multiValueQueryStringParameters": {name: [value] for name, value in parameters.items()},
             "headers": {},
             "pathParameters": {"metric": metric},
-            "requestContext": {"httpMethod": "GET", "resourcePath": "/v1/metrics/{metric}/windows"},
+            "requestContext": {
+                "httpMethod": "GET",
+                "resourcePath": "/v1/metrics/{metric}/windows",
+                "authorizer": context_of(Grant("test", ("*",), NOON_MS * 2)),
+            },
             "body": None,
             "stageVariables": None,
             "isBase64Encoded": False,
         }
     )
-    answer = wiring.windows(metric, request, Context())
+    answer = api.windows(metric, request, Context())
     assert answer.status_code == 200, answer.body
     return read_json(answer.body)
 

@@ -21,7 +21,7 @@ from chalicelib.consumers.ports import Committed, RaisedAlert, RollupPut
 from chalicelib.consumers.publish import Publish
 from chalicelib.consumers.rollup import RollUp
 from chalicelib.consumers.settle import Settle
-from chalicelib.query import endpoints
+from chalicelib.query import scan
 from chalicelib.reading.ports import Settled
 from chalicelib.records import decode, table_changes
 from tests.fakes import MemoryAggregates, MemoryAlerts
@@ -143,9 +143,9 @@ def a_first_position_behind_the_first_window(monkeypatch):
 
 
 def a_planner_that_believes_what_is_not_settled(monkeypatch):
-    exact = endpoints.plan_reads
+    exact = scan.plan_reads
     everything = Settled(0, 10**14, 10**14)
-    monkeypatch.setattr(endpoints, "plan_reads", lambda request, settled, lateness_ms: exact(request, everything, 0))
+    monkeypatch.setattr(scan, "plan_reads", lambda request, settled, lateness_ms: exact(request, everything, 0))
 
 
 # … what is told …

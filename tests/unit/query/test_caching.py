@@ -6,10 +6,12 @@ The stage's lateness is a day, its complete_until is 1.5 s before NOW.
 import pytest
 
 from chalicelib.access.grant import EVERYTHING, Grant
+from chalicelib.aggregates.measures import Count, Mean, Sum
+from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.aggregates.windows import format_instant
 from chalicelib.reading.ports import ShardProgress
 from chalicelib.records.shard import Shard
-from tests.unit.query.shop import DAY_MS, HOUR_MS, MINUTE_MS, NOW_MS, START_MS, Stage, Stream, sold
+from tests.unit.query.shop import DAY_MS, HOUR_MS, MINUTE_MS, NOW_MS, START_MS, Sale, Stage, Stream, sold
 
 HOUR = {"start": format_instant(START_MS), "end": format_instant(START_MS + HOUR_MS)}
 CLOSED_MS = START_MS + HOUR_MS + DAY_MS
@@ -63,6 +65,15 @@ def test_another_count_is_another_answer():
 )
 def test_another_question_is_another_answer(parameters):
     assert headers([sold(0)])["ETag"] != headers([sold(0)], **parameters)["ETag"]
+
+
+def test_a_measure_that_is_declared_anew_gives_another_answer():
+    def stage(measure):
+        metric = Metric(name="sales", event_type="sale", measures={"n": Count(), "x": measure})
+        return Stage([sold(0, price="3")], complete_until(CLOSED_MS), catalog=Catalog({"sale": Sale}, [metric]))
+
+    total, mean = Sum("price"), Mean("price")  # of the same accumulators: what is stored is the same
+    assert stage(total).answer(**HOUR).headers["ETag"] != stage(mean).answer(**HOUR).headers["ETag"]
 
 
 def test_another_page_is_another_answer():

@@ -160,6 +160,19 @@ def test_an_answer_made_of_too_many_stored_windows_is_refused_with_what_would_do
         assert stage.answer("totals", **asked | {"step": step}).status == 200
 
 
+def test_rollups_too_large_to_be_stored_are_not_promised_to_do(monkeypatch):
+    monkeypatch.setattr(scan, "WINDOWS_MAX", 2_000)
+    monkeypatch.setattr(plan, "WINDOWS_MAX", 2_000)
+    stage = Stage(a_month(WRITERS))
+    settle(stage, MIDNIGHT_MS + LATENESS_MS)
+    for key, rollup in stage.shares.rollups.items():
+        stage.shares.rollups[key] = replace(rollup, packed=None)
+    detail = stage.problem("totals", **A_MONTH)["detail"]
+    assert "step=" not in detail.removeprefix("step: ")
+    start = detail.partition("start=")[2].removesuffix(" would do")
+    assert stage.answer("totals", **A_MONTH | {"start": start}).status == 200
+
+
 def test_a_range_of_many_windows_that_hold_little_is_answered(monkeypatch):
     monkeypatch.setattr(scan, "WINDOWS_MAX", 10)
     stage = Stage([sold(-(day + 1) * 86_400) for day in range(10)])
