@@ -85,54 +85,56 @@ def authorize(request: AuthRequest) -> AuthResponse:
     return api.authorize(request)
 
 
-access = {ApiAuth.TOKEN: authorize, ApiAuth.IAM: IAMAuthorizer(), ApiAuth.NONE: None}[wiring.settings().api_auth]
-cors = api.cors()
+ACCESS = {ApiAuth.TOKEN: authorize, ApiAuth.IAM: IAMAuthorizer(), ApiAuth.NONE: None}[wiring.settings().api_auth]
+CORS = api.cors()
+PUBLIC = {"content_types": ["*/*"]}  # a GET has no content, whatever type it says it is of
+GUARDED = {**PUBLIC, "authorizer": ACCESS, "cors": CORS}
 
 
 def _request() -> Request:
     return cast("Request", app.current_request)
 
 
-@app.route("/")
+@app.route("/", **PUBLIC)
 def dashboard() -> Response:
     return api.dashboard_page(_request())
 
 
-@app.route("/assets/{version}/{name}")
+@app.route("/assets/{version}/{name}", **PUBLIC)
 def dashboard_asset(version: str, name: str) -> Response:
     return api.dashboard_asset(version, name, _request())
 
 
-@app.route("/v1/metrics", authorizer=access, cors=cors)
+@app.route("/v1/metrics", **GUARDED)
 def metrics() -> Response:
     return api.answer_caller(_request(), lambda query, grant: query.list_metrics(grant))
 
 
-@app.route("/v1/metrics/{metric}", authorizer=access, cors=cors)
+@app.route("/v1/metrics/{metric}", **GUARDED)
 def metric(metric: str) -> Response:
     return api.answer_caller(_request(), lambda query, grant: query.describe_metric(grant, metric))
 
 
-@app.route("/v1/metrics/{metric}/windows", authorizer=access, cors=cors)
+@app.route("/v1/metrics/{metric}/windows", **GUARDED)
 def windows(metric: str) -> Response:
     return api.windows(metric, _request(), app.lambda_context)
 
 
-@app.route("/v1/dead-letters", authorizer=access, cors=cors)
+@app.route("/v1/dead-letters", **GUARDED)
 def dead_letters() -> Response:
     return api.dead_letters(_request(), app.lambda_context)
 
 
-@app.route("/v1/stream", authorizer=access, cors=cors)
+@app.route("/v1/stream", **GUARDED)
 def stream() -> Response:
     return api.stream(_request(), app.lambda_context)
 
 
-@app.route("/v1/health")
+@app.route("/v1/health", **PUBLIC)
 def health() -> Response:
     return api.answer(_request(), lambda query: query.health())
 
 
-@app.route("/openapi.json", cors=cors)
+@app.route("/openapi.json", cors=CORS, **PUBLIC)
 def openapi() -> Response:
     return api.openapi(_request())

@@ -12,7 +12,7 @@ from chalicelib.access.errors import AccessUnavailableError, NotAuthenticatedErr
 from chalicelib.access.grant import EVERY_PATH, EVERYTHING, Grant, context_of, grant_of, signed_grant
 from chalicelib.access.tokens import authenticate, bearer_token
 from chalicelib.dashboard import pages
-from chalicelib.http import HttpAnswer, finish
+from chalicelib.http import HttpAnswer, Problem, finish
 from chalicelib.query.endpoints import Query
 from chalicelib.query.http import lasting_answer, respond
 from chalicelib.settings import ApiAuth
@@ -28,6 +28,7 @@ SECURITY_SCHEMES: Mapping[ApiAuth, Mapping[str, str]] = {
         "description": "A request signed with AWS Signature Version 4.",
     },
 }
+FAILED = Problem("failed", "The request has failed", 500)
 CORS_MAX_AGE_S = 3_600  # how long a browser need not ask again what it may do
 
 
@@ -50,7 +51,12 @@ def _openapi() -> HttpAnswer:
 
 def _respond(request: Request, give: Callable[[], HttpAnswer]) -> Response:
     started = perf_counter()
-    answered = finish(respond(give), request.headers.get("if-none-match"))
+    try:
+        given = respond(give)
+    except Exception as error:  # noqa: BLE001  Chalice would answer it too, in a form of its own, and count nothing
+        telemetry.publish_failure(error)
+        given = FAILED.answer("the fault is ours, and has been noted")
+    answered = finish(given, request.headers.get("if-none-match"))
     telemetry.publish_answer(answered.status, elapsed_ms=(perf_counter() - started) * 1000)
     return _response(answered)
 

@@ -1,12 +1,13 @@
-"""HTTP answers, whoever gives them: what each carries besides its content, and when 304 is enough.
+"""HTTP answers, whoever gives them: what each carries besides its content, what a problem is, and when 304 is enough.
 
-Chalice is not met here: wiring hands its requests and answers on.
+Chalice is not met here: `api.py` hands its requests and answers on.
 """
 
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 
-from msgspec import Struct
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 NOT_MODIFIED = 304
@@ -23,6 +24,7 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "X-Frame-Options": "DENY",
 }
 NEVER_STORED = {"Cache-Control": "no-store"}  # what holds for an answer that says nothing else
+PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 
 class HttpAnswer(Struct, frozen=True):
@@ -31,6 +33,37 @@ class HttpAnswer(Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: str
+
+
+class ProblemAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What went wrong, as RFC 9457 has it; parameter is the one at fault, if one is."""
+
+    type: str
+    title: str
+    status: int | UnsetType = UNSET  # API Gateway's answers to whatever has no answer of its own do not know it
+    detail: str
+    parameter: str | UnsetType = UNSET
+
+
+class Problem(Struct, frozen=True):
+    """A kind of problem, and the headers of an answer that is one."""
+
+    type: str
+    title: str
+    status: int
+    headers: Mapping[str, str] = {}
+
+    def answer(self, detail: str, parameter: str | UnsetType = UNSET) -> HttpAnswer:
+        """Answer with a problem of this kind."""
+        document = ProblemAnswer(
+            type=f"urn:highwater:problem:{self.type}",
+            title=self.title,
+            status=self.status,
+            detail=detail,
+            parameter=parameter,
+        )
+        headers = {"Content-Type": PROBLEM_MEDIA_TYPE, **self.headers}
+        return HttpAnswer(self.status, headers, f"{msgspec.json.encode(document).decode()}\n")
 
 
 def etag_of(parts: Iterable[bytes]) -> str:

@@ -5,6 +5,7 @@ Reports come in, numbers and names go out: no payload, no key of an event ever r
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from traceback import extract_tb
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
@@ -171,6 +172,13 @@ def publish_answer(status: int, elapsed_ms: float) -> None:
     metrics.add_metric("Requests", MetricUnit.Count, 1)
     metrics.add_metric("RequestTime", MetricUnit.Milliseconds, elapsed_ms)
     metrics.add_metric("Problems", MetricUnit.Count, int(status >= HTTPStatus.BAD_REQUEST))
+
+
+def publish_failure(error: Exception) -> None:
+    """Publish that a request has failed by our fault: where, and not what the error says, which may quote data."""
+    where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)]
+    logger.error("request failed", extra={"error": type(error).__name__, "where": where})
+    metrics.add_metric("RequestsFailed", MetricUnit.Count, 1)
 
 
 def publish_grant(name: str) -> None:

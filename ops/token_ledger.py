@@ -70,5 +70,6 @@ class TokenLedger:
         except ClientError as error:
             if error.response["Error"]["Code"] not in OVERTAKEN:
                 raise
-            return False
+            # botocore repeats a call whose answer was lost; the repeat of one that was done is refused too.
+            return self._current()[1] == version
         return True

@@ -11,10 +11,9 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
-import msgspec
 from msgspec import Struct
 
-from chalicelib.http import HttpAnswer, etag_of
+from chalicelib.http import NEVER_STORED, HttpAnswer, Problem, etag_of
 
 STATIC = Path(__file__).parent / "static"
 PAGE = "index.html"
@@ -29,9 +28,10 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
 )
-KEPT_FOR_EVER = "public, max-age=31536000, immutable"
-ASKED_EACH_TIME = "no-cache"
-NEVER_STORED = "no-store"
+KEPT_FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
+ASKED_EACH_TIME = {"Cache-Control": "no-cache"}
+VARY = {"Vary": "Accept-Encoding"}  # API Gateway compresses for whoever accepts it, and says nothing of it
+NO_SUCH_ASSET = Problem("no-such-asset", "There is no such asset", 404)
 
 
 class Asset(Struct, frozen=True):
@@ -76,8 +76,9 @@ def answer_page(request_path: str) -> HttpAnswer:
     headers = {
         "Content-Type": "text/html; charset=utf-8",
         "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-        "Cache-Control": ASKED_EACH_TIME,
         "ETag": etag_of([text.encode()]),
+        **ASKED_EACH_TIME,
+        **VARY,
     }
     return HttpAnswer(200, headers, text)
 
@@ -86,9 +87,9 @@ def answer_asset(asked_version: str, name: str) -> HttpAnswer:
     """An asset; under another version, as an old page asks for it during a deployment, it is not to be kept."""
     asset = assets().get(name)
     if asset is None:
-        return _no_such_asset()
+        return NO_SUCH_ASSET.answer("the dashboard has no file of this name")
     caching = KEPT_FOR_EVER if asked_version == version() else NEVER_STORED
-    return HttpAnswer(200, {"Content-Type": asset.content_type, "Cache-Control": caching}, asset.text)
+    return HttpAnswer(200, {"Content-Type": asset.content_type, **caching, **VARY}, asset.text)
 
 
 @cache
@@ -103,13 +104,3 @@ def _base_of(request_path: str) -> str:
     """
     inner = quote(request_path, safe="/%").strip("/")
     return f"/{inner}/" if inner else "/"
-
-
-def _no_such_asset() -> HttpAnswer:
-    problem = {
-        "type": "urn:highwater:problem:no-such-asset",
-        "title": "There is no such asset",
-        "status": 404,
-        "detail": "the dashboard has no file of this name",
-    }
-    return HttpAnswer(404, {"Content-Type": "application/problem+json"}, msgspec.json.encode(problem).decode())

@@ -1,7 +1,8 @@
 """How long an answer holds, in the words of HTTP caches. Only this file knows them.
 
 An answer holds for good when its range is complete and closed: each event that counts in it is older than
-`complete_until` by the metric's lateness. Until then a cache has to ask again, and is told 304 where nothing changed.
+`complete_until` by the metric's lateness. Until then a cache has to ask again, and is told 304 where nothing was
+counted and nothing more is known to be complete.
 """
 
 from collections.abc import Mapping

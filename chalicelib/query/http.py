@@ -1,43 +1,22 @@
 """The HTTP side of queries: which format an answer takes, and how an error becomes a problem (RFC 9457).
 
-Errors become answers in `respond` and nowhere else. Chalice is not met here: wiring hands its requests and answers on.
+Errors become answers in `respond` and nowhere else. Chalice is not met here: `api.py` hands on its requests.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from chalicelib.access.errors import NotAllowedError, NotAuthenticatedError
 from chalicelib.errors import DefinitionChangedError, TransientError
-from chalicelib.http import HttpAnswer
+from chalicelib.http import HttpAnswer, Problem
 from chalicelib.query.caching import caching_of_document
 from chalicelib.query.errors import NotAcceptableError, ParameterError, UnknownMetricError, quoted
 from chalicelib.query.formats import FORMATS, JSON, Format, write_json
 
 RETRY_AFTER_S = 5
-PROBLEM_MEDIA_TYPE = "application/problem+json"
-
-
-class Problem(Struct, frozen=True):
-    """A kind of problem."""
-
-    type: str
-    title: str
-    status: int
-    headers: Mapping[str, str] = {}
-
-
-class ProblemAnswer(Struct, frozen=True, omit_defaults=True):
-    """What went wrong, as RFC 9457 has it; parameter is the one at fault, if one is."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    parameter: str | None = None
 
 
 # The first whose error fits. Each error's message is the problem's `detail`, unless the message is not for askers.
@@ -74,13 +53,10 @@ def respond(ask: Callable[[], HttpAnswer]) -> HttpAnswer:
 
 def _problem(error: Exception) -> HttpAnswer:
     problem = next(problem for kind, problem in PROBLEMS if isinstance(error, kind))
-    parameter, detail = None, str(error)
     if isinstance(error, ParameterError):
         parameter = _well_formed(error.parameter)
-        detail = f"{parameter}: {detail}"
-    document = ProblemAnswer(f"urn:highwater:problem:{problem.type}", problem.title, problem.status, detail, parameter)
-    headers = {"Content-Type": PROBLEM_MEDIA_TYPE, **problem.headers}
-    return HttpAnswer(problem.status, headers, write_json(document))
+        return problem.answer(f"{parameter}: {error}", parameter)
+    return problem.answer(str(error))
 
 
 def _well_formed(text: str) -> str:

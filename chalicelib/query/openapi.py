@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from chalicelib.http import PROBLEM_MEDIA_TYPE, ProblemAnswer
 from chalicelib.query.dead_letters import DeadLettersAnswer
 from chalicelib.query.describe import HealthAnswer, MetricDescription, MetricsAnswer, StreamAnswer
 from chalicelib.query.formats import FORMATS, JSON, WindowsAnswer
-from chalicelib.query.http import PROBLEM_MEDIA_TYPE, PROBLEMS, ProblemAnswer
+from chalicelib.query.http import PROBLEMS
 from chalicelib.query.parameters import DEAD_LETTERS_PARAMETERS, WINDOWS_PARAMETERS, Parameter
 
 API_VERSION = "1.0.0"  # of what is under /v1; it changes when an asker could notice
@@ -49,7 +50,9 @@ HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 CACHING = ("Cache-Control", "ETag")
 PROBLEM_TITLES = {problem.status: problem.title for _, problem in PROBLEMS}
-PROBLEM_HEADERS = {401: ("WWW-Authenticate",), 503: ("Retry-After",)}
+PROBLEM_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+ACCESS_STATUSES = {401, 403, 404, 503}  # 404: API Gateway's for a request that is not signed and should be
+GATEWAY_STATUSES = (413, 429, 500, 502, 504)  # of whatever operation, by API Gateway or where the function has failed
 
 
 class Operation(Struct, frozen=True):
@@ -151,7 +154,9 @@ def _describe(operation: Operation, security: Mapping[str, Any] | None) -> dict[
     }
     if is_cached:
         responses["304"] = {"description": "What the asker has is still the answer.", "headers": headers}
-    statuses = set(operation.statuses) if operation.is_public or not security else {401, 403, 503, *operation.statuses}
+    statuses = {*operation.statuses, *GATEWAY_STATUSES}
+    if security and not operation.is_public:
+        statuses |= ACCESS_STATUSES
     responses |= {str(status): _problem(status) for status in sorted(statuses)}
     return {
         "operationId": operation.name,

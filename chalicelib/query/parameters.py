@@ -1,4 +1,4 @@
-"""The parameters of a windows request, declared once: what each is called, what it means, what it may hold.
+"""The parameters of requests, declared once: what each is called, what it means, what it may hold.
 
 `request.py` refuses what is not declared here, and the OpenAPI document is generated from the same declarations.
 """

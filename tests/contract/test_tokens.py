@@ -66,6 +66,29 @@ def test_an_edit_that_another_came_before_is_made_anew_of_what_is_there_then(sec
     assert issued(ledger) == ["bob"], "ada stays revoked"
 
 
+class AnswersLost:
+    """A client whose calls that move a label are done, and repeated because the answer was lost."""
+
+    def __init__(self, client):
+        self._client = client
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    def update_secret_version_stage(self, **asked):
+        self._client.update_secret_version_stage(**asked)
+        return self._client.update_secret_version_stage(**asked)
+
+
+def test_an_edit_whose_answer_was_lost_is_done_once(secret):
+    client, name = secret
+    ledger = TokenLedger(AnswersLost(client), name)
+    token = tokens.issue(ledger, "ada", ["orders"], END_MS)
+    assert ledger.read() == [IssuedToken(Grant("ada", ("orders",), END_MS), digest_of(token))]
+    tokens.revoke(ledger, "ada")
+    assert issued(ledger) == []
+
+
 def test_an_edit_that_others_always_come_before_is_given_up(secret):
     client, name = secret
     ledger, other, numbers = TokenLedger(client, name), TokenLedger(client, name), count()

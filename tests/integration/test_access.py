@@ -202,6 +202,22 @@ def test_a_metric_that_is_not_granted_is_refused_whether_it_exists_or_not(path):
     assert ask("/v1/dead-letters", caller("orders,customers,order_status"))[0] == 403
 
 
+def test_a_metric_that_is_gone_tells_whom_it_was_granted_of_no_other():
+    status, problem, _ = ask("/v1/metrics/{metric}", caller("orders,gone"), metric="gone")
+    assert (status, problem["detail"]) == (404, "no metric is named 'gone'; there are: orders")
+
+
+def test_a_fault_of_ours_is_a_problem_and_told_to_the_log_without_what_it_says(output, monkeypatch):
+    monkeypatch.setattr(wiring.query(), "list_metrics", lambda grant: 1 / "ada's secret"[99:])  # a TypeError
+    status, problem, headers = ask("/v1/metrics", caller())
+    assert (status, problem["type"]) == (500, "urn:highwater:problem:failed")
+    assert SECURITY_HEADERS.items() <= headers.items()
+    text = output()
+    assert '"error":"TypeError"' in text.replace(" ", "")
+    assert "unsupported operand" not in text
+    assert metrics_of(text, "RequestsFailed") == [""]
+
+
 def test_health_is_told_to_anybody():
     assert ask("/v1/health", {})[0] == 200
 

@@ -106,6 +106,11 @@ def test_every_answer_is_as_described(api, tmp_path):
     assert "Tested: 6" in done.stdout
 
 
+def test_the_type_that_a_request_says_it_is_of_is_passed_over(api):
+    headers = {"Authorization": f"Bearer {api.token}", "Content-Type": "text/plain"}
+    assert urllib3.request("GET", f"{api.url}/v1/metrics", headers=headers).status == 200
+
+
 def test_the_curl_lines_of_the_page(api, tmp_path):
     _, hours, conditional = blocks("sh")
     environment = {**os.environ, "API": api.url, "HIGHWATER_TOKEN": api.token}

@@ -4,7 +4,9 @@ Chalice would install every requirement for the zip, which says nothing of the t
 no requirements is packaged.
 """
 
+import importlib.metadata
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,9 @@ from zipfile import ZipFile
 import pytest
 import yaml
 from cfnlint.api import lint
+from chalice.deploy.packager import DependencyBuilder
+from chalice.utils import OSUtils
+from packaging.requirements import Requirement
 
 from chalicelib.access.errors import NotAllowedError, NotAuthenticatedError, Refusal
 from chalicelib.http import NEVER_STORED, SECURITY_HEADERS
@@ -29,6 +34,12 @@ LOSES_NOTHING = {
     "MaximumRecordAgeInSeconds": -1,
     "DestinationConfig": {"OnFailure": {"Type": "S3", "Destination": {"Fn::GetAtt": ["DeadLettersBucket", "Arn"]}}},
 }
+
+
+def required():
+    """The packages that the functions need, of this Python."""
+    lines = (line.partition(" #")[0] for line in (PROJECT / "requirements.txt").read_text().splitlines()[1:])
+    return [each.name for each in map(Requirement, lines) if not each.marker or each.marker.evaluate()]
 
 
 def package(copy, stage, **variables):
@@ -91,6 +102,23 @@ DATA_ROUTES = {
 }
 
 
+def test_strangers_are_throttled(resources):
+    (settings,) = resources["RestAPI"]["Properties"]["MethodSettings"]
+    assert (settings["HttpMethod"], settings["ResourcePath"]) == ("*", "/*")
+    assert settings["ThrottlingRateLimit"] == {"Ref": "ApiRateLimit"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="wheels of another system say nothing of Lambda's")
+@pytest.mark.parametrize("name", required())
+def test_every_requirement_has_a_wheel_that_lambda_can_load(name):
+    """By Chalice's own judgement; without one it builds the package on this machine, whose C library may be newer."""
+    wheel = importlib.metadata.distribution(name).read_text("WHEEL")
+    tags = re.findall(r"(?m)^Tag: (.*)$", wheel)
+    builder = DependencyBuilder(OSUtils())
+    abi = f"cp3{sys.version_info.minor}"
+    assert any(builder._is_compatible_wheel_filename(abi, f"{name}-1-{tag}.whl") for tag in tags), tags
+
+
 def test_every_data_route_needs_a_token_that_the_authorizer_knows(resources):
     security = security_of(resources)
     assert {path for path, names in security.items() if names == ["authorize"]} == DATA_ROUTES
@@ -143,6 +171,10 @@ def test_what_api_gateway_answers_by_itself_is_a_problem_with_the_headers_of_eve
         "INVALID_SIGNATURE": "403",
         "EXPIRED_TOKEN": "403",
         "MISSING_AUTHENTICATION_TOKEN": "404",
+        "REQUEST_TOO_LARGE": "413",
+        "THROTTLED": "429",
+        "QUOTA_EXCEEDED": "429",
+        "INTEGRATION_TIMEOUT": "504",
         "AUTHORIZER_FAILURE": "503",
         "AUTHORIZER_CONFIGURATION_ERROR": "503",
     }

@@ -2,11 +2,18 @@
 import { token } from "./api.js";
 import { $ } from "./dom.js";
 
+const TOKEN = /^[!-~]+$/; // what a header can hold
+
 /** @param {() => void} onChange a token was given, or forgotten */
 export function initAccess(onChange) {
   $("access-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    token.keep($("access-token").value.trim());
+    const given = $("access-token").value.trim();
+    if (!TOKEN.test(given)) {
+      $("access-error").textContent = "This is no token: one is letters, digits and signs, without spaces.";
+      return;
+    }
+    token.keep(given);
     $("access-token").value = "";
     $("access").close();
     onChange();
