@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Overflow
 from functools import partial, reduce
 from math import ceil
+from operator import itemgetter
 from typing import Any, ClassVar
 
 from msgspec import Struct
@@ -178,6 +179,8 @@ class Measure(Struct, frozen=True):
         Shapes: accumulators, those that the states are of, in their order.
         """
         places = [accumulators.index(needed) for needed in self.accumulators]
+        if type(self).finish is Measure.finish:  # the state is the answer
+            return itemgetter(places[0])
         return lambda states: self.finish(*[states[place] for place in places])
 
 

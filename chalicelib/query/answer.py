@@ -8,6 +8,7 @@ so pages neither overlap nor skip.
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from msgspec import Struct
@@ -23,7 +24,7 @@ GROUPS_MAX = 200_000  # in one answer, before paging: some 100 MB
 STATES_BYTES_MAX = 200_000_000  # of them; where sketches answer, fewer groups fill it
 
 RowKey = tuple[int, tuple[str | None, ...]]  # a row's window and the values of the dimensions grouped by
-Row = tuple[PositionValue, ...]  # a row's values, column by column
+Row = tuple[Any, ...]  # the start of the row's window, epoch milliseconds, then its values, column by column
 Getter = Callable[[RowKey, States], PositionValue]
 
 
@@ -44,6 +45,7 @@ class Merger:
         self._groups_max = min(GROUPS_MAX, STATES_BYTES_MAX // state_bytes_max)
         self._places = [request.metric.by.index(dimension) for dimension in request.group_by]
         self._conditions = [(request.metric.by.index(dimension), values) for dimension, values in request.where.items()]
+        self._values_of = cache(self._project)  # most windows have the same groups
         stored = request.metric.accumulators
         self._needed = [stored.index(needed) for needed in request.accumulators]
         self._needs_all = len(self._needed) == len(stored)
@@ -68,19 +70,18 @@ class Merger:
 
     def _rows(self, start_ms: int, groups: Groups) -> Iterator[tuple[RowKey, States]]:
         for group, states in groups.items():
-            if self._is_asked_for(group):
+            values = self._values_of(group)
+            if values is not None:
                 needed = states if self._needs_all else tuple([states[place] for place in self._needed])
-                yield (start_ms, self._project(group)), needed
+                yield (start_ms, values), needed
 
-    def _is_asked_for(self, group: GroupKey) -> bool:
+    def _project(self, group: GroupKey) -> tuple[str | None, ...] | None:
+        """The group's values of the dimensions grouped by; None when it is not asked for."""
         if group == OVERFLOW:
-            return not self._conditions
-        return all(group[place] in values for place, values in self._conditions)
-
-    def _project(self, group: GroupKey) -> tuple[str | None, ...]:
-        if group == OVERFLOW:
-            return (None,) * len(self._places)
-        return tuple([group[place] for place in self._places])
+            return None if self._conditions else (None,) * len(self._places)
+        if all(group[place] in values for place, values in self._conditions):
+            return tuple([group[place] for place in self._places])
+        return None
 
 
 def window_of(request: WindowsRequest, instant_ms: int) -> int:
@@ -105,12 +106,13 @@ def page_of(request: WindowsRequest, groups: Mapping[RowKey, States]) -> Page:
     if request.after is not None:
         first = bisect_right(ordered, sort_key(request.order_by, request.after), key=place)
     page = ordered[first : first + request.limit]
-    columns = [_getter(request, column.name) for column in request.columns]
+    finishers = [request.metric.measures[name].finisher(request.accumulators) for name in request.measures]
     cursor = None
     if first + len(page) < len(ordered):
         last = tuple([get(*page[-1]) for get in ordered_by])
         cursor = encode_cursor(request.digest, request.start_ms, request.end_ms, last)
-    return Page([tuple([get(*group) for get in columns]) for group in page], cursor)
+    rows = [(start_ms, *values, *[finish(states) for finish in finishers]) for (start_ms, values), states in page]
+    return Page(rows, cursor)
 
 
 def _getter(request: WindowsRequest, column: str) -> Getter:
@@ -139,7 +141,7 @@ class _Null:
 _NULL_FIRST, _NULL_LAST = _Null(is_first=True), _Null(is_first=False)
 
 
-def sort_key(order_by: tuple[Order, ...], values: Row) -> tuple[Any, ...]:
+def sort_key(order_by: tuple[Order, ...], values: tuple[PositionValue, ...]) -> tuple[Any, ...]:
     """What compares as the rows with these values are ordered: null before values, and the reverse when descending."""
     return tuple(
         [

@@ -9,10 +9,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from chalicelib.aggregates.windows import format_duration, format_instant
-from chalicelib.query.answer import Page, Row
+from chalicelib.query.answer import Page
 from chalicelib.query.describe import Instant, instant_or_null
 from chalicelib.query.parameters import ALL
-from chalicelib.query.request import WINDOW_START, Column, WindowsRequest
+from chalicelib.query.request import Column, WindowsRequest
 
 CELL = {"type": ["string", "number", "null"]}
 
@@ -108,14 +108,8 @@ def _objects(answer: Answer) -> Iterator[dict[str, Any]]:
 
 
 def _rows(answer: Answer) -> Iterator[Sequence[Any]]:
-    return (_readable(answer.request.columns, row) for row in answer.page.rows)
-
-
-def _readable(columns: Sequence[Column], row: Row) -> Sequence[Any]:
-    return [
-        format_instant(value) if column.name == WINDOW_START and isinstance(value, int) else value
-        for column, value in zip(columns, row, strict=True)
-    ]
+    """The rows as they are read: the first column of every answer is the window's start."""
+    return ((format_instant(start_ms), *values) for start_ms, *values in answer.page.rows)
 
 
 JSON = Format("json", "application/json", "application/json", write_answer_json)
