@@ -1,8 +1,6 @@
 """Who may read: the functions as Lambda calls them, with AWS by moto; and a whole local stage that asks for tokens."""
 
-import io
 import json
-import logging
 import time
 from typing import Any
 
@@ -13,7 +11,7 @@ import urllib3
 from moto import mock_aws
 
 import app
-from chalicelib import telemetry, wiring
+from chalicelib import wiring
 from chalicelib.access.grant import Grant
 from chalicelib.access.tokens import IssuedToken, digest_of, token_of, write_tokens
 from chalicelib.aws import clients
@@ -23,6 +21,7 @@ from localstage.authorizer import is_allowed
 from localstage.aws import client
 from ops import tokens
 from ops.token_ledger import TokenLedger
+from tests.lambda_process import Context, logged
 
 SECRET = "highwater-test-api-tokens"
 API = "arn:aws:execute-api:us-east-1:000000000000:local/api"
@@ -36,17 +35,6 @@ ISSUED = [
     IssuedToken(Grant("old", ("*",), 1_000), digest_of(EXPIRED_TOKEN)),
 ]
 PATIENCE_SECONDS = 15
-
-
-class Context:
-    function_name = "authorize"
-    function_version = "$LATEST"
-    memory_limit_in_mb = 512
-    invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:authorize"
-    aws_request_id = "11111111-2222-3333-4444-555555555555"
-
-    def get_remaining_time_in_millis(self):
-        return 60_000
 
 
 def forget():
@@ -73,12 +61,8 @@ def secrets():
 @pytest.fixture
 def output(capsys):
     """What was printed and logged, as text: a function of no arguments."""
-    log = io.StringIO()  # the logger itself prints to the stdout that stood when it was made
-    handler = logging.StreamHandler(log)
-    handler.setFormatter(telemetry.logger.registered_formatter)
-    telemetry.logger.addHandler(handler)
-    yield lambda: capsys.readouterr().out + log.getvalue()
-    telemetry.logger._logger.removeHandler(handler)
+    with logged() as log:
+        yield lambda: capsys.readouterr().out + log.getvalue()
 
 
 def authorize(header):

@@ -1,7 +1,5 @@
 """The functions as Lambda calls them: `app.ingest(event, context)`, with AWS by moto in process."""
 
-import io
-import logging
 import shutil
 import subprocess
 import sys
@@ -16,7 +14,7 @@ from chalice.app import Request
 from moto import mock_aws
 
 import app
-from chalicelib import api, telemetry, wiring
+from chalicelib import api, wiring
 from chalicelib.access.grant import EVERYTHING, Grant, context_of
 from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.aggregates.windows import format_instant
@@ -44,22 +42,12 @@ from tests.builders import (
     record,
     table_change,
 )
+from tests.lambda_process import Context, logged
 from tests.unit.query.shop import read_json
 
 STREAM = "highwater-test-events"
 PROJECT = Path(app.__file__).parent
 SECRET = "a-payload-that-must-not-be-logged"
-
-
-class Context:
-    function_name = "ingest"
-    function_version = "$LATEST"
-    memory_limit_in_mb = 512
-    invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:ingest"
-    aws_request_id = "11111111-2222-3333-4444-555555555555"
-
-    def get_remaining_time_in_millis(self):
-        return 60_000
 
 
 SCHEDULED = {
@@ -118,12 +106,8 @@ def stage():
 @pytest.fixture
 def output(capsys):
     """What the handler printed, logs and metrics, parsed: a function of no arguments."""
-    log = io.StringIO()  # the logger itself prints to the stdout that stood when it was made
-    handler = logging.StreamHandler(log)
-    handler.setFormatter(telemetry.logger.registered_formatter)
-    telemetry.logger.addHandler(handler)
-    yield lambda: [orjson.loads(line) for line in (capsys.readouterr().out + log.getvalue()).splitlines()]
-    telemetry.logger._logger.removeHandler(handler)
+    with logged() as log:
+        yield lambda: [orjson.loads(line) for line in (capsys.readouterr().out + log.getvalue()).splitlines()]
 
 
 def put_on_the_stream():

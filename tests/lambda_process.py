@@ -1,0 +1,31 @@
+"""What a function finds around it in Lambda, for handlers that are called in the tests' own process."""
+
+import io
+import logging
+from contextlib import contextmanager
+
+from chalicelib import telemetry
+
+
+class Context:
+    """The context of an invocation that has a minute left."""
+
+    function_name = "function"
+    function_version = "$LATEST"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:function"
+    aws_request_id = "11111111-2222-3333-4444-555555555555"
+
+    def get_remaining_time_in_millis(self):
+        return 60_000
+
+
+@contextmanager
+def logged():
+    """What is logged meanwhile, in Lambda's form; the logger itself prints to the stdout there was when it was made."""
+    log = io.StringIO()
+    handler = logging.StreamHandler(log)
+    handler.setFormatter(telemetry.logger.registered_formatter)
+    telemetry.logger.addHandler(handler)
+    yield log
+    telemetry.logger._logger.removeHandler(handler)
