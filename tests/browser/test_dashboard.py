@@ -235,10 +235,28 @@ def test_numbers_that_cannot_be_renewed_stay(dashboard: Dashboard) -> None:
     dashboard.complaints.clear()
 
 
+def test_a_range_that_ends_before_it_begins_is_not_asked_for(dashboard: Dashboard) -> None:
+    dashboard.open(BY_CURRENCY)
+    dashboard.page.get_by_role("radio", name="custom").check(force=True)
+    dashboard.page.locator("#start").fill("2026-11-25T12:00")
+    dashboard.page.locator("#end").fill("2026-11-25T11:00")
+    dashboard.page.get_by_role("button", name="Apply").click()
+    assert dashboard.page.locator("#end").evaluate("end => end.validationMessage") == "The end lies before the start."
+    assert "start" not in dashboard.query
+    dashboard.page.locator("#end").fill("2026-11-25T13:00")
+    dashboard.page.get_by_role("button", name="Apply").click()
+    expect(dashboard.page.locator("#custom")).to_be_visible()
+    assert dashboard.query["end"] == ["2026-11-25T13:00:00Z"]
+
+
 def test_a_token_is_asked_for_kept_in_the_tab_and_forgotten(new_page: Callable[..., Page], shop: Shop) -> None:
     dashboard = Dashboard(new_page(token=None), shop.url)
     dashboard.page.goto(f"{shop.url}/{BY_CURRENCY}")
     dialog = dashboard.page.get_by_role("dialog", name="This stage asks for an access token")
+    expect(dashboard.page.locator("#controls")).to_be_hidden()
+    dialog.get_by_label("Access token").fill("cut short…")
+    dialog.get_by_role("button", name="Continue").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("This is no token")
     dialog.get_by_label("Access token").fill("wrong")
     dialog.get_by_role("button", name="Continue").click()
     expect(dialog.get_by_role("alert")).to_contain_text("The stage did not accept this token")

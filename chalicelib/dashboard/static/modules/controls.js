@@ -18,6 +18,7 @@ export class Controls {
     $("step").addEventListener("change", () => onChange({ step: $("step").value }));
     $("refresh").addEventListener("change", () => onChange({ refresh: Number($("refresh").value) }));
     $("custom").addEventListener("submit", (event) => this.#applyCustom(event));
+    $("custom").addEventListener("input", () => $("end").setCustomValidity(""));
     $("filter").addEventListener("submit", (event) => this.#addFilter(event));
     $("filter-dimension").addEventListener("change", () => this.#offerValues());
     $("filter-value").addEventListener("focus", () => this.#offerValues());
@@ -26,6 +27,7 @@ export class Controls {
   /** @param range what the view comes to: its instants and the step */
   show(view, metrics, metric, range) {
     Object.assign(this, { view, metric, range });
+    $("controls").hidden = $("refreshing").hidden = false; // until now there was nothing to choose from
     put($("metric"), ...metrics.map(({ name }) => el("option", { value: name }, name)));
     $("metric").value = metric.name;
     this.#showRange();
@@ -72,6 +74,8 @@ export class Controls {
   #applyCustom(event) {
     event.preventDefault();
     const [fromMs, toMs] = ["start", "end"].map((id) => Date.parse(`${$(id).value}Z`));
+    $("end").setCustomValidity(fromMs <= toMs ? "" : "The end lies before the start.");
+    if (!$("custom").reportValidity()) return;
     const { startMs, endMs } = outward(fromMs, toMs, this.metric.window);
     this.onChange({ start: instant(startMs), end: instant(endMs) });
   }
