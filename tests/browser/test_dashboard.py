@@ -249,6 +249,17 @@ def test_a_range_that_ends_before_it_begins_is_not_asked_for(dashboard: Dashboar
     assert dashboard.query["end"] == ["2026-11-25T13:00:00Z"]
 
 
+def test_a_cursor_behind_the_end_of_a_shorter_range_spoils_nothing(dashboard: Dashboard) -> None:
+    dashboard.open("?metric=orders&range=24h&group_by=currency&measure=revenue&refresh=0")
+    whole_range = dashboard.page.locator("#chart-range").inner_text()
+    dashboard.page.locator("#chart").focus()
+    dashboard.page.keyboard.press("End")  # the cursor stands at the last window, and half as many are left by …
+    dashboard.page.keyboard.press("+")
+    expect(dashboard.page.locator("#chart-range")).not_to_have_text(whole_range)
+    expect(dashboard.page.locator("#main")).to_have_attribute("aria-busy", "false")
+    assert dashboard.complaints == []
+
+
 def test_a_token_is_asked_for_kept_in_the_tab_and_forgotten(new_page: Callable[..., Page], shop: Shop) -> None:
     dashboard = Dashboard(new_page(token=None), shop.url)
     dashboard.page.goto(f"{shop.url}/{BY_CURRENCY}")

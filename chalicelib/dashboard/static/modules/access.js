@@ -8,7 +8,7 @@ const TOKEN = /^[!-~]+$/; // what a header can hold
 export function initAccess(onChange) {
   $("access-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    const given = $("access-token").value.trim();
+    const given = $("access-token").value.trim().replace(/^bearer +/i, "");
     if (!TOKEN.test(given)) {
       $("access-error").textContent = "This is no token: one is letters, digits and signs, without spaces.";
       return;

@@ -36,7 +36,8 @@ export class Chart {
     ]);
     if (form === this.form) {
       this.plot.setData(this.#data()); // the canvas and the cursor stay: no flicker
-      this.#pointAt(this.plot);
+      const { left, top } = this.plot.cursor;
+      if (left >= 0) queueMicrotask(() => this.plot.setCursor({ left, top })); // once uPlot has taken the data
     } else {
       this.form = form;
       this.repaint();
@@ -132,7 +133,7 @@ export class Chart {
   /** Put the tip beside the cursor. */
   #pointAt(plot) {
     const { idx, left } = plot.cursor;
-    const isThere = idx !== null && idx !== undefined && left >= 0;
+    const isThere = idx != null && idx < this.picture.starts.length && left >= 0; // of the old data it may lie beyond
     this.tip.hidden = !isThere;
     if (!isThere) return;
     const startMs = this.picture.starts[idx];
@@ -159,7 +160,7 @@ export class Chart {
   #onKey(event) {
     if (!this.plot || event.ctrlKey || event.metaKey || event.altKey) return;
     const last = this.picture.starts.length - 1;
-    const at = this.plot.cursor.idx ?? last + 1;
+    const at = Math.min(this.plot.cursor.idx ?? last + 1, last + 1);
     const moves = {
       ArrowLeft: at - 1,
       ArrowRight: at + 1,

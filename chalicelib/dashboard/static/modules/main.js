@@ -180,7 +180,7 @@ function draw(picture) {
   document.title = `${measure.name} of ${metric.name} – Highwater`;
   if (!rows.length && !total) {
     const onLonger = () => change({ range: "30d", start: null, end: null, step: "auto" });
-    showEmpty({ metric, view, onLonger, onUnfiltered: () => change({ where: {} }) });
+    showEmpty({ metric, view, range, onLonger, onUnfiltered: () => change({ where: {} }), onZoomOut: zoomOut });
     return;
   }
   showOnly("picture");
