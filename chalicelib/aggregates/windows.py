@@ -37,6 +37,11 @@ def window_start(instant_ms: int, size_ms: int) -> int:
     return instant_ms - instant_ms % size_ms
 
 
+def next_window_start(instant_ms: int, size_ms: int) -> int:
+    """The first start of a window at the instant or after it."""
+    return -window_start(-instant_ms, size_ms)
+
+
 def window_ends(start_ms: int, end_ms: int, size_ms: int) -> range:
     """The ends, in `(start_ms, end_ms]`, of windows of this size."""
     return range(window_start(start_ms, size_ms) + size_ms, end_ms + 1, size_ms)

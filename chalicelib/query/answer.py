@@ -106,7 +106,7 @@ def page_of(request: WindowsRequest, groups: Mapping[RowKey, States]) -> Page:
     if request.after is not None:
         first = bisect_right(ordered, sort_key(request.order_by, request.after), key=place)
     page = ordered[first : first + request.limit]
-    finishers = [request.metric.measures[name].finisher(request.accumulators) for name in request.measures]
+    finishers = [measure.finisher(request.accumulators) for _, measure in request.asked]
     cursor = None
     if first + len(page) < len(ordered):
         last = tuple([get(*page[-1]) for get in ordered_by])

@@ -14,12 +14,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from chalicelib.aggregates.measures import Accumulator, ErrorBound
+from chalicelib.aggregates.measures import Accumulator, ErrorBound, Measure
 from chalicelib.aggregates.metric import Metric
 from chalicelib.aggregates.windows import (
     UNIT_MS,
     format_duration,
     format_instant,
+    next_window_start,
     parse_duration,
     parse_instant,
     window_start,
@@ -93,29 +94,31 @@ class WindowsRequest(Struct, frozen=True, kw_only=True, dict=True):
         is_aligned = self.step_ms is not None and DAY_MS % self.step_ms == 0
         return 0 if is_aligned else self.start_ms
 
+    @property
+    def asked(self) -> list[tuple[str, Measure]]:
+        """The measures to answer, with their names."""
+        return [(name, self.metric.measures[name]) for name in self.measures]
+
     @cached_property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the answer, in order."""
         return (
             Column(WINDOW_START, "timestamp"),
             *(Column(dimension, "string") for dimension in self.group_by),
-            *(
-                Column(name, measure.type_name, measure.error)
-                for name, measure in ((name, self.metric.measures[name]) for name in self.measures)
-            ),
+            *(Column(name, measure.type_name, measure.error) for name, measure in self.asked),
         )
 
     @cached_property
     def accumulators(self) -> tuple[Accumulator, ...]:
         """What the measures asked for need, in the order in which the metric stores it."""
-        needed = {each for name in self.measures for each in self.metric.measures[name].accumulators}
+        needed = {each for _, measure in self.asked for each in measure.accumulators}
         return tuple(stored for stored in self.metric.accumulators if stored in needed)
 
     @cached_property
     def digest(self) -> str:
         """The same for the pages of one answer, and for no other answer."""
         where = sorted((dimension, sorted(values)) for dimension, values in self.where.items())
-        measures = [(name, repr(self.metric.measures[name])) for name in self.measures]  # one may be declared anew
+        measures = [(name, repr(measure)) for name, measure in self.asked]  # one may be declared anew
         of_what = (self.metric.name, self.start_ms, self.end_ms, self.step_ms, where)
         asked = (*of_what, self.group_by, measures, self.order_by)
         return blake2b(msgspec.msgpack.encode(asked), digest_size=8).hexdigest()
@@ -177,7 +180,7 @@ def _range(
     if "start" in texts:
         start_ms = _instant_ms("start", texts["start"])
     start_ms = window_start(start_ms, alignment_ms)
-    end_ms = -window_start(-end_ms, alignment_ms)  # rounded up
+    end_ms = next_window_start(end_ms, alignment_ms)
     _check_instant(metric, "end", end_ms)
     _check_instant(metric, "start", start_ms)
     if start_ms >= end_ms:

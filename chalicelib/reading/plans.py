@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from chalicelib.aggregates.metric import Metric
 from chalicelib.aggregates.rollup import WindowKey, step_below
-from chalicelib.aggregates.windows import window_start
+from chalicelib.aggregates.windows import next_window_start, window_start
 from chalicelib.reading.ports import ReadPlan, StoredShare
 
 
@@ -70,7 +70,7 @@ def _cover(
     *below_ms, step_ms = steps_ms
     first_ms, last_ms = start_ms, end_ms
     if below_ms:
-        first_ms = -window_start(-max(start_ms, settled_from_ms), step_ms)  # rounded up
+        first_ms = next_window_start(max(start_ms, settled_from_ms), step_ms)
         last_ms = window_start(min(end_ms, settled_until_ms), step_ms)
         if first_ms >= last_ms:
             yield from _cover(start_ms, end_ms, below_ms, settled_from_ms, settled_until_ms)
