@@ -80,6 +80,11 @@ def redrive(event: SQSEvent) -> dict[str, Any]:
     return wiring.redrive(event.to_dict(), event.context)
 
 
+@app.lambda_function()
+def check_release(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    return wiring.check_release(event, context)
+
+
 @app.authorizer(ttl_seconds=wiring.settings().api_tokens_max_age_ms // 1000)
 def authorize(request: AuthRequest) -> AuthResponse:
     return api.authorize(request)

@@ -246,6 +246,11 @@ def redrive(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     return report.response
 
 
+def check_release(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """Say whether a new version of a function may take traffic, before it does: CodeDeploy asks."""
+    raise NotImplementedError
+
+
 def stream_arn_placeholder(table: str) -> str:
     """What `app.py` says in place of the ARN of a table's stream.
 
