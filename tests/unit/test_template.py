@@ -156,9 +156,8 @@ def test_the_tokens_are_kept_and_only_their_functions_may_read_them(resources):
     assert secret["Properties"]["Name"] == {"Fn::Sub": "highwater-${Stage}-api-tokens"}
     assert secret["Properties"]["SecretString"] == '{"tokens": []}', "another text would be written over the tokens"
     assert (secret["DeletionPolicy"], secret["UpdateReplacePolicy"]) == ("Retain", "Retain")
-    statements = resources["AuthorizeRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
-    (resource,) = [each["Resource"] for each in statements if "secretsmanager" in str(each["Action"])]
-    assert resource == "arn:*:secretsmanager:*:*:secret:highwater-*-api-tokens-*"
+    roles = {name: str(each) for name, each in resources.items() if each["Type"] == "AWS::IAM::Role"}
+    assert [name for name, role in roles.items() if "secretsmanager:" in role] == ["AuthorizeRole"]
 
 
 def test_what_api_gateway_answers_by_itself_is_a_problem_with_the_headers_of_every_answer(resources):
@@ -259,13 +258,6 @@ def test_whoever_publishes_knows_the_topic_and_its_stage(resources, function):
     variables = resources[function]["Properties"]["Environment"]["Variables"]
     assert variables["RESULTS_TOPIC_ARN"] == {"Ref": "ResultsTopic"}
     assert "STAGE" in variables, "the amendment adds to what the config sets"
-
-
-def test_functions_may_read_the_streams_of_the_tables(resources):
-    statements = resources["CaptureRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
-    (readable,) = [each["Resource"] for each in statements if "dynamodb:GetShardIterator" in each["Action"]]
-    assert all(arn.endswith("/stream/*") for arn in readable)
-    assert {arn.split("/")[1] for arn in readable} == {"highwater-*-orders", "highwater-*-aggregates"}
 
 
 def test_the_tick_comes_every_minute(resources):
