@@ -80,7 +80,7 @@ def package(
         install(requirements, workspace / "installed", target, progress, without=SKETCHES)
         task = workspace / "task"
         move_what_runs(workspace / "installed", task, services_of(project))
-        shutil.copytree(project / "chalicelib", task / "chalicelib")
+        shutil.copytree(project / "chalicelib", task / "chalicelib", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(project / "app.py", task / "app.py")
         layer = workspace / "layer"
         if declared.has_sketches:

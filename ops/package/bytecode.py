@@ -22,7 +22,7 @@ def compile_all(folder: Path, root: Path) -> None:
     """
     placed = ["-s", str(folder), "-p", str(root)]
     done = subprocess.run(  # noqa: S603 (Python's own)
-        [sys.executable, "-P", "-s", "-S", "-m", "compileall", "-q", "-j", "1", *HASHED, *placed, str(folder)],
+        [sys.executable, "-P", "-s", "-S", "-m", "compileall", "-f", "-q", "-j", "1", *HASHED, *placed, str(folder)],
         env={"PATH": os.defpath, "PYTHONHASHSEED": "0"},
         capture_output=True,
         text=True,
