@@ -137,7 +137,7 @@ def _show(console: Console, there: StageResources) -> None:
     for logical_id, physical_id in sorted(there.physical_ids.items()):
         name = re.split("[:/]", physical_id)[-1]  # a topic's physical id is its ARN, a queue's its URL
         table.add_row(logical_id, there.types[logical_id].removeprefix("AWS::"), name)
-    console.print(table)
+    console.print(table, soft_wrap=True)  # a policy's name is longer than a line is wide
 
 
 def main(arguments: list[str] | None = None) -> int:
