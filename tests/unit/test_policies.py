@@ -74,8 +74,12 @@ def test_every_function_has_a_role_with_its_own_policy_and_nothing_else(template
     roles = {}
     for name, function in functions.items():
         (roles[name], _) = function["Role"]["Fn::GetAtt"]
-        (policy,) = template["Resources"][roles[name]]["Properties"]["Policies"]
+        role = template["Resources"][roles[name]]["Properties"]
+        (policy,) = role["Policies"]
         assert policy["PolicyDocument"] == POLICIES[name]
+        for managed in role["ManagedPolicyArns"]:
+            (condition, _, otherwise) = managed["Fn::If"]
+            assert (condition in {"IsInVpc", "HasInsights"}, otherwise) == (True, {"Ref": "AWS::NoValue"})
     assert roles.keys() == POLICIES.keys()
     assert len(set(roles.values())) == len(roles)
 
