@@ -136,7 +136,8 @@ class Driven:
 
     def get(self, path: str) -> Any:
         headers = {"Authorization": f"Bearer {self._token}"}
-        answer = urllib3.request("GET", self._stage.api_url + path, headers=headers, retries=False)
+        url, patience = self._stage.api_url + path, PATIENCE_SECONDS
+        answer = urllib3.request("GET", url, headers=headers, retries=False, timeout=patience)
         assert answer.status == 200, answer.data
         return answer.json() if "json" in answer.headers["Content-Type"] else None
 
