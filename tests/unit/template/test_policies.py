@@ -6,12 +6,10 @@ What they allow the functions' code is held against its calls: tests/integration
 import re
 
 import pytest
-import yaml
 from cfnlint.data import AdditionalSpecs
 from cfnlint.helpers import load_resource
 
 from tests.permissions.policies import grants_of, read_policies
-from tests.unit.test_template import package
 
 # What Lambda does in a function's name, by what invokes it. Streams with enhanced fan-out would need more.
 # Sources: AWS Managed Policy Reference, AWSLambdaKinesisExecutionRole (but ListStreams, which is for consoles),
@@ -55,11 +53,6 @@ def granted(policy, *, to_lambda):
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return yaml.safe_load(package(tmp_path_factory.mktemp("project"), "dev"))
-
-
-@pytest.fixture(scope="module")
 def functions(template):
     """By the name of its policy, each function as it is packaged."""
     functions = {}
@@ -70,16 +63,12 @@ def functions(template):
     return functions
 
 
-def test_every_function_has_a_role_with_its_own_policy_and_nothing_else(template, functions):
+def test_every_function_has_a_role_of_its_own_with_its_own_policy(template, functions):
     roles = {}
     for name, function in functions.items():
         (roles[name], _) = function["Role"]["Fn::GetAtt"]
-        role = template["Resources"][roles[name]]["Properties"]
-        (policy,) = role["Policies"]
+        (policy,) = template["Resources"][roles[name]]["Properties"]["Policies"]
         assert policy["PolicyDocument"] == POLICIES[name]
-        for managed in role["ManagedPolicyArns"]:
-            (condition, _, otherwise) = managed["Fn::If"]
-            assert (condition in {"IsInVpc", "HasInsights"}, otherwise) == (True, {"Ref": "AWS::NoValue"})
     assert roles.keys() == POLICIES.keys()
     assert len(set(roles.values())) == len(roles)
 
@@ -99,7 +88,7 @@ def test_lambda_may_do_what_the_functions_sources_destinations_logs_and_traces_t
             # Source: Lambda Developer Guide, "Retain discarded batch records", which names the keys too.
             bucket = text(destination["OnFailure"]["Destination"])
             wanted |= {("s3:PutObject", f"{bucket}/aws/lambda/*"), ("s3:ListBucket", bucket)}
-    tracing = function.get("Tracing", template.get("Globals", {}).get("Function", {}).get("Tracing"))
+    tracing = function.get("Tracing", template["Globals"]["Function"].get("Tracing"))
     if tracing == "Active":
         wanted |= {(action, "*") for action in WRITES_TRACES}
     assert granted(POLICIES[name], to_lambda=True) == wanted
