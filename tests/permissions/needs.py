@@ -94,8 +94,9 @@ def _delete_object(parameters: Parameters) -> Iterator[Need]:
 
 
 def _if_match(parameters: Parameters) -> Iterator[Need]:
-    # Source: Amazon S3 User Guide, "Add preconditions to S3 operations with conditional requests": with an ETag to
-    # match, a write or delete needs s3:GetObject beside its own permission.
+    # With an ETag to match, a delete needs s3:GetObject beside its own permission. Of a write no page that we know says
+    # so; the same is taken for true.
+    # Source: Amazon S3 User Guide, "Enforce conditional deletes on Amazon S3 buckets".
     if "IfMatch" in parameters:
         yield Need("s3:GetObject", _object(parameters["Bucket"], parameters["Key"]))
 
