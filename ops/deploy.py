@@ -5,6 +5,7 @@ begun again where it can be; one that would change nothing says so.
 """
 
 import argparse
+import hashlib
 import os
 import sys
 import uuid
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import orjson
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, WaiterError
 from rich.console import Console
 from rich.table import Table
@@ -23,10 +25,12 @@ from ops.arguments import REFUSED, Parser, url
 from ops.artifacts import LOOPBACK, Bucket, PackageError, is_bucket_name, load_package
 from ops.parameters import ParameterError, check_stage, read
 from ops.stack import Stack, StackError, StackEvent, would_change_nothing
+from ops.template import Template
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 DEPLOYED = 0
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]  # the last is for SAM's transform
+RELEASE = "Release"  # the parameter by which SAM gives functions a new version
 BUCKET_VARIABLE = "DEPLOY_BUCKET"
 CHANGES = {"Add": "green", "Modify": "yellow", "Remove": "red"}
 
@@ -76,7 +80,10 @@ def deploy(
     session = session or boto3.Session()
     store = Bucket(session.client("s3", endpoint_url=endpoint_url), bucket)
     store.ensure()
-    template_url = store.put_template(store.put_code(package))
+    template = store.put_code(package)
+    if RELEASE in template["Parameters"]:
+        parameters.setdefault(RELEASE, _digest(template, parameters))
+    template_url = store.put_template(template)
 
     cloudformation: Any = session.client("cloudformation", endpoint_url=endpoint_url)
     stack = Stack(cloudformation, f"highwater-{stage}", hear)
@@ -97,6 +104,11 @@ def deploy(
     else:
         cloudformation.delete_change_set(**change_set)
     return Deployed(stack, changes, stack.outputs())
+
+
+def _digest(template: Template, parameters: Mapping[str, str]) -> str:
+    """Of all that a release is made of: the template says the code by its digest."""
+    return hashlib.sha256(orjson.dumps([template, parameters], option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _changes(cloudformation: Any, change_set: Mapping[str, str]) -> Sequence[Change]:
