@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from typing import Any
 
+from chalicelib.errors import InvariantError
+
 Props = dict[str, Any]
 Made = tuple[str, dict[str, Any]]  # physical id, attributes
 LEFT_OUT = "left-out-"  # how the physical id begins of what MiniStack cannot make
@@ -20,6 +22,8 @@ import os, sys
 if not sys.flags.isolated:
     os.execv(sys.executable, [sys.executable, "-I", "-S", *sys.argv])
 """
+INIT = "os.environ.update(env)"  # in MiniStack's script; Lambda has told the handler by then
+TELL_HANDLER = f'{INIT}; os.environ["_HANDLER"] = module_name + "." + handler_name'
 # An update of a function makes another state of it, and leaves all this as it is.
 KEPT = (
     "versions",
@@ -35,11 +39,15 @@ KEPT = (
 
 
 def isolated(detect: Callable[[str], tuple[str, str]]) -> Callable[[str], tuple[str, str]]:
-    """Make what MiniStack starts for a function see nothing but Python, the layers and the zip."""
+    """Make what MiniStack starts for a function see nothing but Python, the layers and the zip, and its handler."""
 
     def detect_isolated(runtime: str) -> tuple[str, str]:
         binary, script = detect(runtime)
-        return binary, (ISOLATED + script if runtime.startswith("python") else script)
+        if not runtime.startswith("python"):
+            return binary, script
+        if INIT not in script:
+            raise InvariantError("MiniStack starts functions in another way than it did")
+        return binary, ISOLATED + script.replace(INIT, TELL_HANDLER)
 
     return detect_isolated
 
