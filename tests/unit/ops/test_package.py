@@ -23,6 +23,7 @@ from ops.package.template import finish
 
 PROJECT = Path(__file__).parents[3]
 FUNCTION = "AWS::Serverless::Function"
+PER_FUNCTION = {"lambda_functions": {"tick": {"environment_variables": {"DEDUP_HORIZON": "long"}}}}
 
 
 # ---- archives
@@ -280,7 +281,7 @@ def project(folder, change=lambda config: None):
             r"^API_AUTH is none, which only a local",
         ),
         (
-            lambda config: config["lambda_functions"]["tick"].update(environment_variables={"DEDUP_HORIZON": "long"}),
+            lambda config: config["stages"]["dev"].update(PER_FUNCTION),
             r"^Tick: DEDUP_HORIZON: .*long",
         ),
     ],
