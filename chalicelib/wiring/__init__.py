@@ -10,12 +10,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from chalicelib import telemetry
-from chalicelib.wiring.stage import settings, stream_arn_placeholder
+from chalicelib.wiring.stage import CATALOG, settings, stream_arn_placeholder
 
 if TYPE_CHECKING:
     from chalicelib.wiring import api, authorize, capture, check_release, fan_out, ingest, redrive, rollup, tick
 
 __all__ = [
+    "CATALOG",
     "api",
     "around_invocations",
     "authorize",
