@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ops.package.errors import PackageError
+from ops.package.errors import told_by
 from ops.template import Template
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -42,7 +42,7 @@ def declared_by(project: Path, template: Template) -> Declared:
         check=False,
     )
     if done.returncode:
-        raise PackageError(done.stderr.strip().splitlines()[-1])
+        raise told_by(done.stderr)
     return Declared(**json.loads(done.stdout))
 
 
