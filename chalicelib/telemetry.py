@@ -4,25 +4,30 @@ Reports come in, numbers and names go out: no payload, no key of an event ever r
 dimensions `service` and `stage`; the second is a default that `app.py` sets, for nothing here reads the environment.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from http import HTTPStatus
 from traceback import extract_tb
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
-from chalicelib.access.errors import Refusal
-from chalicelib.consumers.alerts import AlertReport
-from chalicelib.consumers.capture import CaptureReport
-from chalicelib.consumers.fan_out import FanOutReport
-from chalicelib.consumers.ingest import IngestReport
-from chalicelib.consumers.publish import PublishReport
-from chalicelib.consumers.redrive import RedriveReport
-from chalicelib.consumers.rollup import RollupReport
-from chalicelib.consumers.settle import SettleReport
-from chalicelib.consumers.tick import TickReport
 from chalicelib.records.rejection import Reason
+
+if TYPE_CHECKING:  # a function loads its own use case, and no other's
+    from chalicelib.access.errors import Refusal
+    from chalicelib.consumers.alerts import AlertReport
+    from chalicelib.consumers.capture import CaptureReport
+    from chalicelib.consumers.fan_out import FanOutReport
+    from chalicelib.consumers.ingest import IngestReport
+    from chalicelib.consumers.publish import PublishReport
+    from chalicelib.consumers.redrive import RedriveReport
+    from chalicelib.consumers.rollup import RollupReport
+    from chalicelib.consumers.settle import SettleReport
+    from chalicelib.consumers.tick import TickReport
+    from chalicelib.release.check import ReleaseReport
 
 NAMESPACE = "Highwater"
 SERVICE = "highwater"
@@ -65,6 +70,13 @@ def publish_ingest(report: IngestReport, commit_ms: float) -> None:
         "commit_ms": round(commit_ms, 1),
     }
     _log_batch("batch committed", details, report.failed_sequence_number, report.errors)
+
+
+def publish_release(report: ReleaseReport) -> None:
+    """Log what came of a release check: CodeDeploy tells nobody why a hook has refused."""
+    log = logger.info if report.succeeded else logger.error
+    details = {"function": report.function, "version": report.version, "faults": report.faults}
+    log("release checked" if report.succeeded else "release refused", extra=details)
 
 
 def publish_tick(report: TickReport) -> None:
