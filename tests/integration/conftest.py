@@ -1,11 +1,28 @@
-"""What the integration tests share: a record of the AWS calls of every stage's functions that they start."""
+"""What the integration tests share: the package of one stage; and a record of the AWS calls of the functions."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from localstage.packaged import Packaged, unpack
+from ops.package import Package, package
 from tests.permissions.policies import missing, resolve_policies
 from tests.permissions.recording import Recording
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """The package of stage dev."""
+    return package(PROJECT, "dev", tmp_path_factory.mktemp("package"))
+
+
+@pytest.fixture(scope="session")
+def packaged(made: Package, tmp_path_factory: pytest.TempPathFactory) -> Packaged:
+    """Its functions, as Lambda has them."""
+    return unpack(made.template_path.parent, tmp_path_factory.mktemp("lambda"))
 
 
 @pytest.fixture(scope="session")

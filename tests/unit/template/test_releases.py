@@ -85,7 +85,7 @@ def test_nobody_releases_the_hook_and_it_knows_how_consumers_are_released(stage)
 
 
 def test_resources_wait_for_each_other_in_no_circle(stage):
-    """Alarms name functions by text: by reference they would wait for what waits for them."""
+    """An alarm that refers to an alias makes one: the alias waits for its deployment group, and that for its alarms."""
     waits_for = {name: set(references(each)) & stage["Resources"].keys() for name, each in stage["Resources"].items()}
     while ready := {name for name, others in waits_for.items() if not others}:
         waits_for = {name: others - ready for name, others in waits_for.items() if name not in ready}

@@ -23,6 +23,7 @@ from chalicelib.consumers.rollup import RollUp, RollupReport
 from chalicelib.consumers.settle import SettleReport
 from chalicelib.consumers.tick import TickReport
 from chalicelib.records.rejection import Reason
+from chalicelib.release.check import ReleaseReport
 from tests.lambda_process import Context
 from tests.packaging import resources_of
 
@@ -42,6 +43,7 @@ PUBLISHED = {
     "publish_fan_out": [FanOutReport(results=PublishReport(1, 1, 1, 1), **FAILED)],
     "publish_grant": ["analysts"],
     "publish_ingest": [IngestReport("events", "shard", 1, dead_letters=LETTERS, **FAILED), 1.0],
+    "publish_release": [ReleaseReport("ingest", "7", ["it decodes nothing"])],
     "publish_redrive": [RedriveReport(["1"], Counter(["done"]), Counter([Reason.INVALID]), Counter(["throttled"]))],
     "publish_refusal": [Refusal.UNKNOWN],
     "publish_results": [PublishReport(1, 1, 1, 1)],
@@ -334,7 +336,7 @@ def test_saved_queries_ask_for_what_the_code_logs(template, emitted):
     logged = {name for line in emitted for name in line} | INSIGHTS_FIELDS
     messages = {line["message"] for line in emitted if "message" in line}
     queries = resources_of(template, "AWS::Logs::QueryDefinition")
-    assert len(queries) == 7
+    assert len(queries) == 8
     for name, query in queries.items():
         text = query["QueryString"]
         aliases = set(re.findall(r" as (\w+)", text))
