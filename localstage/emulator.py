@@ -23,20 +23,27 @@ STOP_TIMEOUT_SECONDS = 3
 
 
 class Emulator:
-    """MiniStack on `http://127.0.0.1:{port}` between `with` and its end; port 0 takes a free one."""
+    """MiniStack on `http://127.0.0.1:{port}` between `with` and its end; port 0 takes a free one.
 
-    def __init__(self, port: int, log_path: Path) -> None:
+    Shapes: module, what is run: MiniStack with what this project puts right in it; services, further ones, by commas.
+    """
+
+    def __init__(
+        self, port: int, log_path: Path, *, module: str = "localstage.quick_ministack", services: str = ""
+    ) -> None:
         self.port = port or free_port()
         self.endpoint_url = f"http://127.0.0.1:{self.port}"
         self._log_path = log_path
+        self._module = module
+        self._services = ",".join([*SERVICES, *([services] if services else [])])
 
     def __enter__(self) -> Self:
         refuse_taken_port(self.port, "--aws-port")
         self._log = self._log_path.open("wb", buffering=0)
         self._process = leash.start(
-            ["localstage.quick_ministack"],
+            [self._module],
             cwd=self._log_path.parent,
-            environment=_environment_variables(self.port, scratch=self._log_path.parent),
+            environment=_environment_variables(self.port, self._services, scratch=self._log_path.parent),
             log=self._log,
         )
         try:
@@ -90,7 +97,7 @@ def refuse_taken_port(port: int, option: str) -> None:
             raise StageError(f"port {port} on 127.0.0.1 is taken; choose another with {option}") from None
 
 
-def _environment_variables(port: int, scratch: Path) -> dict[str, str]:
+def _environment_variables(port: int, services: str, scratch: Path) -> dict[str, str]:
     return {
         **leash.inherited_environment(),
         "BIND_HOST": "127.0.0.1",  # MiniStack's default is every interface
@@ -100,6 +107,6 @@ def _environment_variables(port: int, scratch: Path) -> dict[str, str]:
         "LOG_LEVEL": "WARNING",
         "MINISTACK_REGION": "us-east-1",
         "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
-        "SERVICES": ",".join(SERVICES),
+        "SERVICES": services,
         "TMPDIR": str(scratch),
     }

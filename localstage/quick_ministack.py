@@ -60,9 +60,14 @@ def key_range(expression: str, values: Item) -> KeyRange | None:
     return KeyRange(partition_key, values[partition], sort_key, *bounds)
 
 
-if __name__ == "__main__":
-    from ministack.app import main
+def main() -> None:
+    """Run MiniStack so."""
+    from ministack.app import main as run  # noqa: PLC0415  it reads its settings when it is imported
 
     evaluate: Any = dynamodb._evaluate_condition  # noqa: SLF001  there is no other way in
     dynamodb._evaluate_condition = quick(evaluate)  # noqa: SLF001
+    run()
+
+
+if __name__ == "__main__":
     main()

@@ -6,7 +6,6 @@ CloudFormation does the work, on AWS and on an emulator alike; what an emulator 
 import argparse
 import re
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +17,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
+from ops.parameters import ParameterError, check
+from ops.stack import Stack, StackError, would_change_nothing
 from ops.template import Template, load, references, standalone
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
-POLL_SECONDS_FIRST = 0.05  # an emulator is done at once
-POLL_SECONDS_MAX = 5.0
-NOTHING_TO_UPDATE = "No updates are to be performed"
-# A stack in one of these can only be deleted. Its creation was rolled back, so that nothing that worked is lost.
-NEVER_CREATED = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"}
-DONE = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
 
 
 class ResourcesError(Exception):
@@ -57,62 +52,48 @@ def ensure(
 
     Shapes:  session, the environment's own if none; shards, of the events stream, the template's default if none;
              template, the project's own if none; outputs, further ones by name, as the template would have them;
-             progress hears each status of the stack.
+             progress hears what becomes of each resource.
     Raises:  ResourcesError for a stage name that the template does not allow, and for a stack that fails, with why.
     Why:     carrying it out twice equals once, and a stack whose creation failed is created anew.
     """
     template = standalone(template if template is not None else load(PROJECT_DIR))
     template["Outputs"] |= {name: {"Value": value} for name, value in (outputs or {}).items()}
-    values = _parameter_values(
-        template, {"Stage": stage} | ({} if shards is None else {"EventsShardCount": str(shards)})
-    )
+    wanted = {"Stage": stage} | ({} if shards is None else {"EventsShardCount": str(shards)})
+    values = {name: value for name, value in wanted.items() if name in template["Parameters"]}
+    try:
+        check(values, template["Parameters"])
+    except ParameterError as error:
+        raise ResourcesError(str(error)) from error
     session = session or boto3.Session()
     cloudformation = session.client("cloudformation", endpoint_url=endpoint_url)
-    stack = f"highwater-{stage}-resources"
-    wait = _Waiter(cloudformation, stack, progress)
-
-    status = wait.until_settled()
-    if status in NEVER_CREATED:
-        cloudformation.delete_stack(StackName=stack)
-        status = wait.until_settled()
+    stack = Stack(
+        cloudformation, f"highwater-{stage}-resources", lambda event: progress(f"{event.logical_id} {event.status}")
+    )
     body = {
-        "StackName": stack,
+        "StackName": stack.name,
         "TemplateBody": orjson.dumps(template, option=orjson.OPT_INDENT_2).decode(),
         "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in values.items()],
     }
-    is_changing = True
-    if status is None:
-        # A table that is retained when its stack goes must not stand in the way of the next attempt to create it.
-        cloudformation.create_stack(**body, RetainExceptOnCreate=True)
-    else:
-        is_changing = _update(cloudformation, body)
-    status = wait.until_settled()
-    if is_changing and status not in DONE:
-        raise ResourcesError(f"stack {stack} ended as {status}: {_first_failure(cloudformation, stack)}")
+    try:
+        if not stack.make_deployable():
+            # A table that is retained when its stack goes must not stand in the way of the next attempt to create it.
+            cloudformation.create_stack(**body, RetainExceptOnCreate=True)
+            stack.finish()
+        elif _update(cloudformation, body):
+            stack.finish()
+    except StackError as error:
+        raise ResourcesError(str(error)) from error
 
-    described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
-    summaries = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
-    resources = [summary for page in summaries for summary in page["StackResourceSummaries"]]
+    resources = stack.resources()
     there = StageResources(
-        stack=stack,
+        stack=stack.name,
         types={resource["LogicalResourceId"]: resource["ResourceType"] for resource in resources},
         physical_ids={resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources},
-        outputs={output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])},
+        outputs=stack.outputs(),
     )
     _ensure_time_to_live(session.client("dynamodb", endpoint_url=endpoint_url), template, there)
     _ensure_redrive_policies(session.client("sqs", endpoint_url=endpoint_url), template, there)
     return there
-
-
-def _parameter_values(template: Template, wanted: Mapping[str, str]) -> dict[str, str]:
-    """Check the values against the template here: an emulator does not, and CloudFormation's own message is long."""
-    declared = template["Parameters"]
-    values = {name: value for name, value in wanted.items() if name in declared}
-    for name, value in values.items():
-        allowed = declared[name].get("AllowedPattern", ".*")
-        if not re.fullmatch(allowed, value):
-            raise ResourcesError(f"{name.lower()} {value!r} is not allowed: it has to match {allowed}")
-    return values
 
 
 def _update(cloudformation: Any, body: Mapping[str, Any]) -> bool:
@@ -120,50 +101,10 @@ def _update(cloudformation: Any, body: Mapping[str, Any]) -> bool:
     try:
         cloudformation.update_stack(**body)
     except ClientError as error:
-        if NOTHING_TO_UPDATE not in str(error):
+        if not would_change_nothing(str(error)):
             raise
         return False
     return True
-
-
-class _Waiter:
-    """Polls one stack; boto3's own waiters poll every 30 seconds, which is long for an emulator."""
-
-    def __init__(self, cloudformation: Any, stack: str, progress: Callable[[str], None]) -> None:
-        self._cloudformation = cloudformation
-        self._stack = stack
-        self._progress = progress
-
-    def until_settled(self) -> str | None:
-        """Return the stack's status once nothing is in progress; None when there is no stack."""
-        pause_seconds = POLL_SECONDS_FIRST
-        while True:
-            status = self._status()
-            if status is None or not status.endswith("_IN_PROGRESS"):
-                return status
-            self._progress(status)
-            time.sleep(pause_seconds)
-            pause_seconds = min(pause_seconds * 2, POLL_SECONDS_MAX)
-
-    def _status(self) -> str | None:
-        try:
-            status: str = self._cloudformation.describe_stacks(StackName=self._stack)["Stacks"][0]["StackStatus"]
-        except ClientError as error:
-            if "does not exist" in str(error):
-                return None
-            raise
-        return None if status == "DELETE_COMPLETE" else status
-
-
-def _first_failure(cloudformation: Any, stack: str) -> str:
-    events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
-    failures = [
-        event for event in events if event["ResourceStatus"].endswith("_FAILED") and event.get("ResourceStatusReason")
-    ]
-    if not failures:
-        return "it gives no reason"
-    first = min(failures, key=lambda event: event["Timestamp"])
-    return f"{first['LogicalResourceId']}: {first['ResourceStatusReason']}"
 
 
 def _ensure_time_to_live(dynamodb: Any, template: Template, there: StageResources) -> None:

@@ -10,12 +10,12 @@ def test_a_stage_name_that_the_template_does_not_allow_is_named() -> None:
         "Parameters": {"Stage": {"AllowedPattern": "[a-z]+"}},
         "Resources": {"A": {"Type": "T", "P": {"Ref": "Stage"}}},
     }
-    with pytest.raises(ResourcesError, match=r"^stage 'No!' is not allowed: it has to match \[a-z\]\+$"):
+    with pytest.raises(ResourcesError, match=r"^parameter Stage has to match \[a-z\]\+, not 'No!'$"):
         ensure("No!", template=template)
 
 
 def test_the_command_names_a_bad_stage_in_one_line_and_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--stage", "No!"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("ops.resources: stage 'No!' is not allowed")
+    assert error.startswith("ops.resources: parameter Stage has to match")
     assert error.count("\n") == 1

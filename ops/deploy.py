@@ -1,0 +1,218 @@
+"""Deploys a stage's package: `python -m ops.deploy --stage S --bucket B`, as often as one likes.
+
+CloudFormation does the work, by a change set that is shown before it is carried out. A deployment that failed midway is
+begun again where it can be; one that would change nothing says so.
+"""
+
+import argparse
+import os
+import sys
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, WaiterError
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ops.arguments import REFUSED, Parser, url
+from ops.artifacts import LOOPBACK, Bucket, PackageError, is_bucket_name, load_package
+from ops.parameters import ParameterError, check_stage, read
+from ops.stack import Stack, StackError, StackEvent, would_change_nothing
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+DEPLOYED = 0
+CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]  # the last is for SAM's transform
+BUCKET_VARIABLE = "DEPLOY_BUCKET"
+CHANGES = {"Add": "green", "Modify": "yellow", "Remove": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a change set would do to one resource. Shapes: replacement, `True`, `Conditional`, or neither."""
+
+    action: str
+    logical_id: str
+    resource_type: str
+    replacement: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What there is once `deploy` has returned. Shapes: changes, none if there was nothing to change."""
+
+    stack: Stack
+    changes: Sequence[Change]
+    outputs: Mapping[str, str]
+
+
+def deploy(
+    stage: str,
+    *,
+    bucket: str,
+    out_dir: Path,
+    project_dir: Path = PROJECT_DIR,
+    session: boto3.Session | None = None,
+    endpoint_url: str | None = None,
+    architecture: str | None = None,
+    overrides: Mapping[str, str] | None = None,
+    show: Callable[[Sequence[Change]], None] = lambda _changes: None,
+    hear: Callable[[StackEvent], None] = lambda _event: None,
+) -> Deployed:
+    """Bring the stack `highwater-{stage}` to what the package in `out_dir` says.
+
+    Shapes: overrides, parameters that replace those of `.chalice/parameters.json`; show, told the changes before they
+            are carried out; hear, told what becomes of each resource.
+    Raises: ParameterError, PackageError and StackError: one line that names what is wrong.
+    Why:    carrying it out twice equals once.
+    """
+    check_stage(project_dir, stage)
+    package = load_package(out_dir, stage, architecture)
+    parameters = read(project_dir, stage, package.template.get("Parameters", {}), overrides)
+    session = session or boto3.Session()
+    store = Bucket(session.client("s3", endpoint_url=endpoint_url), bucket)
+    store.ensure()
+    template_url = store.put_template(store.put_code(package))
+
+    cloudformation: Any = session.client("cloudformation", endpoint_url=endpoint_url)
+    stack = Stack(cloudformation, f"highwater-{stage}", hear)
+    change_set = {"StackName": stack.name, "ChangeSetName": f"release-{uuid.uuid4().hex}"}
+    cloudformation.create_change_set(
+        **change_set,
+        ChangeSetType="UPDATE" if stack.make_deployable() else "CREATE",
+        TemplateURL=template_url,
+        Capabilities=CAPABILITIES,
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+    )
+    changes = _changes(cloudformation, change_set)
+    if changes:
+        show(changes)
+        # A table that is retained when its stack goes must not stand in the way of the next attempt to create it.
+        cloudformation.execute_change_set(**change_set, RetainExceptOnCreate=True)
+        stack.finish()
+    else:
+        cloudformation.delete_change_set(**change_set)
+    return Deployed(stack, changes, stack.outputs())
+
+
+def _changes(cloudformation: Any, change_set: Mapping[str, str]) -> Sequence[Change]:
+    """Wait for what the change set would do; nothing is no failure.
+
+    Raises: StackError, with CloudFormation's reason, when it cannot be made: the template is refused.
+    """
+    waiter = cloudformation.get_waiter("change_set_create_complete")
+    waiter.config.delay = 1
+    try:
+        waiter.wait(**change_set)
+    except WaiterError:
+        described = cloudformation.describe_change_set(**change_set)
+        reason = described.get("StatusReason", "it gives no reason")
+        if would_change_nothing(reason):
+            return ()
+        raise StackError(f"stack {change_set['StackName']} cannot be changed so: {reason}") from None
+    pages = cloudformation.get_paginator("describe_change_set").paginate(**change_set)
+    found = [change["ResourceChange"] for page in pages for change in page["Changes"]]
+    return [
+        Change(each["Action"], each["LogicalResourceId"], each["ResourceType"], each.get("Replacement", ""))
+        for each in found
+    ]
+
+
+def api_url(outputs: Mapping[str, str], endpoint_url: str | None) -> str | None:
+    """Where the API answers; at an endpoint on this machine, by MiniStack's path for it."""
+    at_aws = outputs.get("EndpointURL")
+    if at_aws is None or endpoint_url is None:
+        return at_aws
+    *_, stage, _slash = at_aws.split("/")
+    return f"{endpoint_url}/_aws/execute-api/{outputs['RestAPIId']}/{stage}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command. Returns: 0 deployed, or nothing to change; 2 refused, unreachable or failed."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    endpoint_url = options.endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
+    bucket = options.bucket or os.environ.get(BUCKET_VARIABLE) or _local_bucket(options.stage, endpoint_url)
+    if bucket is None:
+        parser.error(f"no bucket to upload to: --bucket, or {BUCKET_VARIABLE}")
+    if not is_bucket_name(bucket):
+        parser.error(f"{bucket[:70]!r} is no name of a bucket")
+    console = Console()
+    try:
+        deployed = deploy(
+            options.stage,
+            bucket=bucket,
+            out_dir=options.package_dir,
+            endpoint_url=endpoint_url,
+            architecture=options.arch,
+            overrides=dict(options.set),
+            show=lambda changes: console.print(table_of(changes)),
+            hear=lambda event: console.print(line_of(event), soft_wrap=True),
+        )
+    except (ParameterError, PackageError, StackError, BotoCoreError, ClientError) as error:
+        sys.stderr.write(f"ops.deploy: {_reason(error)}\n")
+        return REFUSED
+    if not deployed.changes:
+        console.print(f"Nothing to change: {deployed.stack.name} is what the package says.")
+    for name, value in sorted(deployed.outputs.items()):
+        console.print(f"{name}  {value}", soft_wrap=True, highlight=False)
+    return DEPLOYED
+
+
+def table_of(changes: Sequence[Change]) -> Table:
+    """What a change set would do."""
+    table = Table("", "resource", "type", "replaced", box=None, header_style="bold")
+    for change in sorted(changes, key=lambda each: (each.action, each.resource_type, each.logical_id)):
+        replaced = {"True": "yes", "Conditional": "perhaps"}.get(change.replacement, "")
+        action = Text(change.action.lower(), CHANGES.get(change.action, ""))
+        table.add_row(action, change.logical_id, change.resource_type.removeprefix("AWS::"), replaced)
+    return table
+
+
+def line_of(event: StackEvent) -> Text:
+    """What has become of a resource."""
+    colour = "red" if event.status.endswith("_FAILED") else "green" if event.status.endswith("_COMPLETE") else "dim"
+    return Text.assemble((f"{event.status:<28} ", colour), event.logical_id, (f"  {event.reason}".rstrip(), "dim"))
+
+
+def _local_bucket(stage: str, endpoint_url: str | None) -> str | None:
+    """On this machine a bucket is made; elsewhere it is the operator's to choose."""
+    is_local = endpoint_url is not None and any(f"//{host}" in endpoint_url for host in LOOPBACK)
+    return f"highwater-{stage}-deploy" if is_local else None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, NoCredentialsError):
+        return "there are no AWS credentials: sign in, or set AWS_PROFILE"
+    if isinstance(error, NoRegionError):
+        return "there is no AWS region: set AWS_REGION"
+    return " ".join(str(error).split())
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _parser() -> Parser:
+    description, *_ = (__doc__ or "").splitlines()
+    parser = Parser(prog="python -m ops.deploy", description=description)
+    add = parser.add_argument
+    add("--stage", required=True, help="which stage")
+    add("--bucket", help=f"where the package is uploaded to (default: {BUCKET_VARIABLE}; made at a local endpoint)")
+    add("--endpoint-url", type=url, help="an AWS-compatible endpoint (default: as botocore, AWS_ENDPOINT_URL included)")
+    add("--arch", choices=("x86_64", "arm64"), help="what the package has to be for (default: as it is)")
+    add("--package-dir", type=Path, default=PROJECT_DIR / "out", help="where `make package` has put it (%(default)s)")
+    set_help = "a parameter in place of the one in .chalice/parameters.json; repeatable"
+    add("--set", action="append", default=[], type=_setting, metavar="NAME=VALUE", help=set_help)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
