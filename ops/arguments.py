@@ -41,3 +41,11 @@ def url(text: str) -> str:
     if not text.startswith(("http://", "https://")):
         raise argparse.ArgumentTypeError(f"{text!r} is no URL: it begins with neither http:// nor https://")
     return text
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """A parameter's name and its value."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value

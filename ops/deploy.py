@@ -4,7 +4,6 @@ CloudFormation does the work, by a change set that is shown before it is carried
 begun again where it can be; one that would change nothing says so.
 """
 
-import argparse
 import os
 import sys
 import uuid
@@ -19,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ops.arguments import REFUSED, Parser, url
+from ops.arguments import REFUSED, Parser, assignment, url
 from ops.artifacts import LOOPBACK, Bucket, PackageError, is_bucket_name, load_package
 from ops.parameters import ParameterError, check_stage, read
 from ops.stack import Stack, StackError, StackEvent, would_change_nothing
@@ -193,13 +192,6 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _setting(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    return name, value
-
-
 def _parser() -> Parser:
     description, *_ = (__doc__ or "").splitlines()
     parser = Parser(prog="python -m ops.deploy", description=description)
@@ -210,7 +202,7 @@ def _parser() -> Parser:
     add("--arch", choices=("x86_64", "arm64"), help="what the package has to be for (default: as it is)")
     add("--package-dir", type=Path, default=PROJECT_DIR / "out", help="where `make package` has put it (%(default)s)")
     set_help = "a parameter in place of the one in .chalice/parameters.json; repeatable"
-    add("--set", action="append", default=[], type=_setting, metavar="NAME=VALUE", help=set_help)
+    add("--set", action="append", default=[], type=assignment, metavar="NAME=VALUE", help=set_help)
     return parser
 
 

@@ -25,12 +25,18 @@ Find = Callable[[PackagedStage], Iterable[Finding]]
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """A line of the checklist. Shapes: why, one line; only_warns, the stages where a finding is no failure."""
+class Line:
+    """A line of the list. Shapes: why, why it matters, in a few words."""
 
     id: str
     title: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check(Line):
+    """A line about the package. Shapes: only_warns, the stages where a finding is no failure."""
+
     find: Find
     only_warns: frozenset[str] = frozenset()
 
@@ -39,7 +45,7 @@ class Check:
 class Verdict:
     """What came of a check on a stage. Shapes: unknown, why it cannot be told; None when it can."""
 
-    check: Check
+    check: Line
     findings: tuple[Finding, ...] = ()
     is_warning: bool = False
     unknown: str | None = None

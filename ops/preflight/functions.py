@@ -135,8 +135,7 @@ def architecture(stage: PackagedStage) -> Iterator[Finding]:
 
 
 def names(stage: PackagedStage) -> Iterator[Finding]:
-    """Functions are told their stage, and are named by it."""
-    yield from differences(stage.of_type(FUNCTION), "Environment.Variables.STAGE", stage.name)
+    """Functions are named by their stage. That they are told it, the package is refused without."""
     for name, function in stage.of_type(FUNCTION).items():
         # CodeDeploy's managed policy may invoke functions of this prefix alone.
         prefix = f"CodeDeployHook_highwater-{stage.name}" if name == HOOK else f"highwater-{stage.name}-"
@@ -231,7 +230,7 @@ CHECKS = (
     ),
     Check("runtime", "The runtime is supported", "functions of a deprecated one cannot be mended any more", runtime),
     Check("architecture", "One processor for all", "wheels of another one do not load", architecture),
-    Check("stage-names", "Functions know their stage", "they would write into the tables of another", names),
+    Check("stage-names", "Functions are named by their stage", "two stages of an account would be one", names),
     Check("settings", "Settings hold", "functions with a bad one do not start", settings),
     Check("archive-size", "Archives are within their budget", "start-up time grows with them", archive_size),
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ops.preflight.checklist import Finding, Verdict, at, show
+from ops.preflight.checklist import Finding, Line, Verdict, at, show
 from ops.preflight.mappings import QUEUES, STREAMS, of_function
 from ops.preflight.stage import ALARM, ALIAS, BUCKET, FUNCTION, QUEUE, STREAM, TABLE, PackagedStage
 
@@ -39,14 +39,10 @@ class LiveStage:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveCheck:
+class LiveCheck(Line):
     """A line about a stage that runs; `find` asks AWS, and so may raise what botocore raises."""
 
-    id: str
-    title: str
-    why: str
     find: Callable[[LiveStage], Iterator[Finding]]
-    only_warns: frozenset[str] = frozenset()
 
 
 def judge(live: LiveStage) -> list[Verdict]:

@@ -1,24 +1,23 @@
 """A packaged stage as CloudFormation sees it: after the SAM transform, with the stage's parameters put in.
 
 Why after: versions, aliases, mappings and CodeDeploy's groups are what SAM makes of the template, and SAM's own code
-makes them here. Why with the parameters: a line of the checklist is about `prod`, and half of what it asks for stands behind
-conditions that look at these.
+makes them here. Why with the parameters: a line of the checklist is about `prod`, and half of what it asks for stands
+behind conditions that look at these.
 """
 
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import boto3
-import yaml
 from samtranslator.model.exceptions import InvalidDocumentException
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
 from ops.preflight.intrinsics import Resolver
+from ops.template import Template
 
 Properties = dict[str, Any]
 
@@ -72,51 +71,26 @@ class PackagedStage:
         return properties
 
 
-def read(path: Path, stage: str, given: Mapping[str, str], today: date) -> PackagedStage:
-    """Read a packaged template.
-
-    Raises: PreflightError when there is none, it is no template, SAM refuses it, or it was packaged for another stage.
-    """
-    try:
-        template = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 (both are safe)
-    except FileNotFoundError as error:
-        raise PreflightError(f"there is no {path}: make package STAGE={stage}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PreflightError(f"{path} cannot be read: {_one_line(error)}") from error
-    archives = {archive.name: archive.stat().st_size for archive in sorted(path.parent.glob("*.zip"))}
-    return transformed(template, stage, given, archives=archives, today=today, name=str(path))
-
-
-def transformed(
-    template: Any, stage: str, given: Mapping[str, str], *, archives: Mapping[str, int], today: date, name: str = "it"
+def transform(
+    template: Template, stage: str, given: Mapping[str, str], archive_bytes: Mapping[str, int], today: date
 ) -> PackagedStage:
     """Transform and resolve a packaged template; it is left as it was.
 
-    Raises: as `read`.
+    Raises: PreflightError when SAM refuses it, or a condition cannot be judged.
     """
-    if not isinstance(template, Mapping) or not isinstance(template.get("Resources"), Mapping):
-        raise PreflightError(f"{name} is no CloudFormation template: it has no Resources")
-    declared: dict[str, dict[str, Any]] = template.get("Parameters") or {}
+    declared: dict[str, dict[str, Any]] = template.get("Parameters", {})
     values = _values(declared, {"Stage": stage, **given})
-    plain = _without_sam(template, values, name)
+    plain = _without_sam(template, values)
+    resolver = Resolver(values | {"AWS::StackName": f"highwater-{stage}"}, plain.get("Conditions", {}))
     try:
-        resolver = Resolver(values | {"AWS::StackName": f"highwater-{stage}"}, plain.get("Conditions") or {})
         resources = {
             logical_id: resolver.resolve(entry)
             for logical_id, entry in plain["Resources"].items()
             if "Condition" not in entry or resolver.holds(entry["Condition"])
         }
     except (KeyError, TypeError, ValueError) as error:
-        raise PreflightError(f"{name} cannot be resolved: {_one_line(error)}") from error
-    found = PackagedStage(stage, resources, declared, given, values, archives, today)
-    packaged_for = {
-        properties.get("Environment", {}).get("Variables", {}).get("STAGE")
-        for properties in found.of_type(FUNCTION).values()
-    }
-    if packaged_for and stage not in packaged_for:
-        others = ", ".join(sorted(map(str, packaged_for)))
-        raise PreflightError(f"{name} is a package of the stage {others}: make package STAGE={stage}")
-    return found
+        raise PreflightError(f"the template cannot be resolved: {_one_line(error)}") from error
+    return PackagedStage(stage, resources, declared, given, values, archive_bytes, today)
 
 
 def _values(declared: Mapping[str, Mapping[str, Any]], given: Mapping[str, str]) -> dict[str, Any]:
@@ -128,14 +102,14 @@ def _values(declared: Mapping[str, Mapping[str, Any]], given: Mapping[str, str])
     return values
 
 
-def _without_sam(template: Mapping[str, Any], values: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _without_sam(template: Template, values: Mapping[str, Any]) -> dict[str, Any]:
     logging.getLogger("samtranslator").setLevel(logging.CRITICAL)  # it warns of features that only SAM's service has
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=ANY_REGION))
     try:
         plain: dict[str, Any] = translator.translate(_uploaded(template), dict(values))
     except InvalidDocumentException as error:
         causes = "; ".join(cause.message for cause in error.causes)
-        raise PreflightError(f"SAM refuses {name}: {_one_line(causes)}") from error
+        raise PreflightError(f"SAM refuses the template: {_one_line(causes)}") from error
     return plain
 
 

@@ -9,6 +9,7 @@ from ops.preflight.mappings import STREAMS
 from ops.preflight.stage import ALARM, AUTHORIZER, FUNCTION, HOOK, TOPIC, PackagedStage, Properties
 from ops.template import references
 
+TICK = "Tick"
 # An error is how the authorizer says 401, and the hook's fails its deployment: neither is for an alarm.
 ERRORS_ARE_ANSWERS = (AUTHORIZER, HOOK)
 CLOUDWATCH_CANNOT_USE = "alias/aws/sns"  # AWS's own key lets no alarm publish, and that alarm tells nobody
@@ -53,6 +54,18 @@ def of_each_function(metric: str, spared: tuple[str, ...], names: tuple[str, ...
                 yield Finding(name, "no alarm", f"an alarm on {metric}")
 
     return find
+
+
+def time_outs(stage: PackagedStage) -> Iterator[Finding]:
+    """Every function has an alarm that is raised before its time is up, but for the tick, which uses its minute up."""
+    yield from of_each_function("Duration", (TICK, HOOK))(stage)
+    functions = {function.get("FunctionName"): function for function in stage.of_type(FUNCTION).values()}
+    for logical_id, alarm in alarms_of(stage, "AWS/Lambda", "Duration").items():
+        for dimensions in dimensions_of(alarm, "Duration"):
+            timeout_ms = 1000 * functions.get(dimensions.get("FunctionName"), {}).get("Timeout", 0)
+            threshold_ms = alarm.get("Threshold")
+            if not isinstance(threshold_ms, int) or threshold_ms >= timeout_ms:
+                yield Finding(f"{logical_id}.Threshold", show(threshold_ms), f"less than {timeout_ms}")
 
 
 def of_ours(metric: str) -> Find:
@@ -145,7 +158,7 @@ CHECKS = (
         "alarm-time-outs",
         "Alarm: time-outs of each function",
         "what is cut off is done again, for as long as nothing changes",
-        of_each_function("Duration", (HOOK,)),
+        time_outs,
     ),
     Check(
         "alarm-iterator-age",
