@@ -27,7 +27,9 @@ from chalicelib.settings import ApiAuth
 
 app = Chalice(app_name="highwater")
 app.register_middleware(ConvertToMiddleware(telemetry.logger.inject_lambda_context))
-app.register_middleware(ConvertToMiddleware(telemetry.metrics.log_metrics))
+app.register_middleware(
+    ConvertToMiddleware(telemetry.metrics.log_metrics(default_dimensions={"stage": wiring.settings().stage}))
+)
 
 
 @app.on_kinesis_record(

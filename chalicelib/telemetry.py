@@ -1,6 +1,7 @@
 """Logs and metrics of the application, by Powertools: structured logs, and metrics in the embedded metric format.
 
-Reports come in, numbers and names go out: no payload, no key of an event ever reaches a log.
+Reports come in, numbers and names go out: no payload, no key of an event ever reaches a log. Every metric has the
+dimensions `service` and `stage`; the second is a default that `app.py` sets, for nothing here reads the environment.
 """
 
 from collections.abc import Mapping
@@ -46,7 +47,7 @@ def publish_ingest(report: IngestReport, commit_ms: float) -> None:
     metrics.add_metric("IdsForgotten", MetricUnit.Count, report.ids_forgotten)
     metrics.add_metric("CommitTime", MetricUnit.Milliseconds, commit_ms)
     metrics.add_metric("FailedBatches", MetricUnit.Count, int(report.failed_sequence_number is not None))
-    _publish_counts("DeadLetters", "reason", report.dead_letters)
+    _publish_dead_letters(report.dead_letters)
     details = {
         "stream": report.stream,
         "shard_id": report.shard_id,
@@ -95,7 +96,7 @@ def publish_capture(report: CaptureReport) -> None:
     """Publish one batch of a table's changes: what the events stream has taken, and what is no change."""
     metrics.add_metric("CapturedChanges", MetricUnit.Count, report.captured)
     metrics.add_metric("CapturesFailed", MetricUnit.Count, int(report.checkpoint is not None))
-    _publish_counts("DeadLetters", "reason", report.dead_letters)
+    _publish_dead_letters(report.dead_letters)
     details = {
         "table": report.table,
         "records": report.records,
@@ -145,8 +146,7 @@ def publish_results(report: PublishReport) -> None:
     metrics.add_metric("ResultsPublished", MetricUnit.Count, report.published)
     metrics.add_metric("ResultsFinal", MetricUnit.Count, report.final)
     metrics.add_metric("ResultsFailed", MetricUnit.Count, report.failed)
-    if report.refused:
-        _publish_counts("DeadLetters", "reason", {Reason.UNSENDABLE: report.refused})
+    _publish_dead_letters({Reason.UNSENDABLE: report.refused} if report.refused else {})
 
 
 def publish_circuit(name: str, state: str) -> None:
@@ -194,8 +194,7 @@ def publish_refusal(reason: Refusal) -> None:
 def publish_access_unavailable(cause: str) -> None:
     """Publish that nobody can say who may read, by the name of what went wrong."""
     logger.error("access unavailable", extra={"error": cause})
-    with single_metric("AccessUnavailable", MetricUnit.Count, 1, namespace=NAMESPACE) as metric:
-        metric.add_dimension("service", SERVICE)
+    _publish_alone("AccessUnavailable", 1)
 
 
 def _log_batch(
@@ -209,9 +208,20 @@ def _log_batch(
         logger.error("%s in part", what, extra={**details, **failure})
 
 
+def _publish_dead_letters(counts: Mapping[Reason, int]) -> None:
+    """Publish how many in all, which an alarm watches, and how many for each reason, which tells what to do."""
+    metrics.add_metric("DeadLetters", MetricUnit.Count, sum(counts.values()))
+    _publish_counts("DeadLetters", "reason", counts)
+
+
 def _publish_counts(name: str, dimension: str, counts: Mapping[Any, int]) -> None:
     """Publish one metric for each of a few names."""
     for value, count in counts.items():
-        with single_metric(name, MetricUnit.Count, count, namespace=NAMESPACE) as metric:
-            metric.add_dimension("service", SERVICE)
-            metric.add_dimension(dimension, value)
+        _publish_alone(name, count, {dimension: str(value)})
+
+
+def _publish_alone(name: str, count: int, dimensions: Mapping[str, str] | None = None) -> None:
+    """Publish one metric at once, of dimensions that the others of this invocation have not."""
+    every = {"service": SERVICE, **metrics.default_dimensions, **(dimensions or {})}
+    with single_metric(name, MetricUnit.Count, count, namespace=NAMESPACE, default_dimensions=every):
+        pass

@@ -57,8 +57,7 @@ class OutOfOrderError(Exception):
 class MappingOptions:
     """The options of an event source mapping that matter for one shard; the defaults are Lambda's.
 
-    `FilterCriteria` has its place in `ShardMapping.fetched`: a record that no filter lets through would move the
-    checkpoint and never enter a batch.
+    Shapes: lets_through says of a record whether a filter lets it through; None where all are.
     """
 
     batch_size: int = 100
@@ -67,6 +66,7 @@ class MappingOptions:
     report_batch_item_failures: bool = False
     maximum_retry_attempts: int = FOR_EVER
     maximum_record_age_ms: int = FOR_EVER
+    lets_through: Callable[[Any], bool] | None = None
     backoff_ms_first: int = 100
     backoff_ms_max: int = 3_000  # Lambda's own climbs to minutes; nobody waits for that at a desk
 
@@ -161,6 +161,9 @@ class ShardMapping(Generic[Record]):
         """Take over records that follow the last ones fetched.
 
         Raises: OutOfOrderError when they do not follow.
+        Why:    what no filter lets through is in no batch, whose window begins without it, and is done with as soon as
+                all before it is.
+        Source: AWS Lambda Developer Guide, "Control which events Lambda sends to your function".
         """
         for record in records:
             if self._last_fetched is not None and int(record.sequence_number) <= int(self._last_fetched):
@@ -168,7 +171,8 @@ class ShardMapping(Generic[Record]):
             self._last_fetched = record.sequence_number
         if not self._waiting:
             self._waiting_since_ms = now_ms
-        self._waiting.extend(records)
+        self._waiting.extend(filter(self.options.lets_through, records) if self.options.lets_through else records)
+        self._pass_over()
 
     def shard_ended(self) -> None:
         """No record will follow: what waits need not wait for the batching window."""
@@ -244,6 +248,11 @@ class ShardMapping(Generic[Record]):
             self._batches.appendleft(replace(batch, records=rest))
         self._failures_in_a_row = 0
         self._not_before_ms = 0
+        self._pass_over()
+
+    def _pass_over(self) -> None:
+        if self.idle:
+            self.checkpoint = self._last_fetched
 
     def _back_off(self, now_ms: int) -> None:
         pause_ms = min(self.options.backoff_ms_max, self.options.backoff_ms_first << min(self._failures_in_a_row, 30))

@@ -16,6 +16,7 @@ from chalice.utils import to_cfn_resource_name
 from localstage.aws import ACCOUNT_ID, REGION
 from localstage.declarations import Api, Declarations, SqsTrigger, StreamTrigger
 from localstage.errors import StageError
+from localstage.filters import Filter, filter_of
 from localstage.mapping import FOR_EVER, MappingOptions
 from localstage.runtime import FunctionSpec
 from ops.template import Template, amendment
@@ -139,7 +140,8 @@ class Planner:
         config = self._config(name)
         amended = amendment(self.template, "APIHandler" if name == API_HANDLER else to_cfn_resource_name(name))
         variables = amended.get("Environment", {}).get("Variables", {})
-        full_name = f"{app}-{self.stage}" if name == API_HANDLER else f"{app}-{self.stage}-{name}"
+        chalice_name = f"{app}-{self.stage}" if name == API_HANDLER else f"{app}-{self.stage}-{name}"
+        full_name = amended.get("FunctionName", chalice_name)
         return FunctionSpec(
             name=full_name,
             handler=handler,
@@ -167,6 +169,7 @@ class Planner:
             report_batch_item_failures="ReportBatchItemFailures" in amended.get("FunctionResponseTypes", []),
             maximum_retry_attempts=amended.get("MaximumRetryAttempts", FOR_EVER),
             maximum_record_age_ms=_milliseconds(amended.get("MaximumRecordAgeInSeconds", FOR_EVER)),
+            lets_through=self._filter(trigger.name, service, amended.get("FilterCriteria", {})),
         )
         # One invocation a shard is all that a mapping ever has under way; the mapping sees to that, not this number.
         function = self._function(app, trigger.name, trigger.handler, concurrency=1_000)
@@ -180,8 +183,20 @@ class Planner:
             destination_arn=amended.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination"),
         )
 
+    def _filter(self, function: str, service: str, criteria: Mapping[str, Any]) -> Filter | None:
+        """Raises StageError for a filter that cannot be served: to let all through would be to count what AWS drops."""
+        patterns = [each["Pattern"] for each in criteria.get("Filters", [])]
+        if patterns and service != "dynamodb":
+            raise StageError(f"{function}: FilterCriteria is served of tables' streams alone, not of {service}")
+        try:
+            return filter_of(patterns) if patterns else None
+        except ValueError as error:
+            raise StageError(f"{function}: FilterCriteria: {error}") from error
+
     def _queue(self, app: str, trigger: SqsTrigger) -> QueuePlan:
         amended = self._amended_event(trigger.name, "sqs")
+        if amended.get("FilterCriteria"):
+            raise StageError(f"{trigger.name}: FilterCriteria is served of tables' streams alone, not of sqs")
         concurrency = min(trigger.concurrency or QUEUE_CONCURRENCY, QUEUE_CONCURRENCY)
         return QueuePlan(
             function=self._function(app, trigger.name, trigger.handler, concurrency),

@@ -15,7 +15,7 @@ import boto3
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ops.parameters import ParameterError, check
 from ops.stack import Stack, StackError, would_change_nothing
@@ -133,7 +133,7 @@ def _ensure_redrive_policies(sqs: Any, template: Template, there: StageResources
 
 
 def _show(console: Console, there: StageResources) -> None:
-    table = Table("resource", "type", "name", box=None, header_style="bold")
+    table = Table("resource", "type", Column("name", no_wrap=True), box=None, header_style="bold")
     for logical_id, physical_id in sorted(there.physical_ids.items()):
         name = re.split("[:/]", physical_id)[-1]  # a topic's physical id is its ARN, a queue's its URL
         table.add_row(logical_id, there.types[logical_id].removeprefix("AWS::"), name)

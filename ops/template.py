@@ -14,7 +14,10 @@ from typing import Any
 import yaml
 
 TEMPLATE_PATH = Path(".chalice") / "resources.yaml"
-SECTIONS_OF_ITS_OWN = ("AWSTemplateFormatVersion", "Description", "Mappings", "Conditions")
+SECTIONS_OF_ITS_OWN = ("AWSTemplateFormatVersion", "Description", "Mappings")
+# What functions read and write. Its watch, its network and its functions are a deployment's, on AWS and nowhere else.
+SERVICES_WITH_DATA = ("DynamoDB", "Kinesis", "S3", "SNS", "SQS", "SecretsManager")
+NO_VALUE = {"Ref": "AWS::NoValue"}
 SUB_VARIABLE = re.compile(r"\$\{([^!}][^}]*)\}")  # ${!Literal} is no variable
 
 Template = dict[str, Any]
@@ -30,23 +33,61 @@ def load(project_dir: Path) -> Template:
 
 
 def standalone(template: Template) -> Template:
-    """Keep what a stack can have without Chalice's functions: the resources of the stage, and what those need.
+    """Keep what a stack can have without Chalice's functions: the resources that hold data, and what those need.
 
-    A resource or output that refers to a function (an alarm on it, its mapping) is left to the deployment, and so is
-    whatever refers to one of those. A parameter that nothing left refers to is dropped.
+    A resource or output that refers to one of another kind (a topic whose key is its own) is left to the deployment,
+    and so is whatever refers to one of those. A parameter or condition that nothing left refers to is dropped.
     """
-    resources = {name: entry for name, entry in template["Resources"].items() if "Type" in entry}
+    resources = {name: entry for name, entry in template["Resources"].items() if _holds_data(entry)}
+    parameters, conditions = template.get("Parameters", {}), template.get("Conditions", {})
     while True:
-        known = resources.keys() | template.get("Parameters", {}).keys()
+        known = resources.keys() | parameters.keys()
         closed = {name: entry for name, entry in resources.items() if set(references(entry)) <= known}
         if len(closed) == len(resources):
             break
         resources = closed
     outputs = {name: entry for name, entry in template.get("Outputs", {}).items() if set(references(entry)) <= known}
     kept = {section: template[section] for section in SECTIONS_OF_ITS_OWN if section in template}
-    needed = set(references([resources, outputs, kept]))
-    parameters = {name: entry for name, entry in template.get("Parameters", {}).items() if name in needed}
-    return {**kept, "Parameters": parameters, "Resources": resources, "Outputs": outputs}
+    asked = _conditions_of([resources, outputs], conditions)
+    needed = set(references([resources, outputs, kept, asked]))
+    return {
+        **kept,
+        "Conditions": asked,
+        "Parameters": {name: entry for name, entry in parameters.items() if name in needed},
+        "Resources": resources,
+        "Outputs": outputs,
+    }
+
+
+def _holds_data(entry: Mapping[str, Any]) -> bool:
+    _, _, service_and_kind = entry.get("Type", "").partition("::")
+    return service_and_kind.partition("::")[0] in SERVICES_WITH_DATA
+
+
+def _conditions_of(node: Any, conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """The conditions that `node` asks, and those that these ask in turn."""
+    asked: dict[str, Any] = {}
+    wanted = set(_asked(node))
+    while wanted:
+        name = wanted.pop()
+        asked[name] = conditions[name]
+        wanted |= set(_asked(conditions[name])) - asked.keys()
+    return asked
+
+
+def _asked(node: Any) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key == "Condition" and isinstance(value, str):  # a policy's Condition is none of CloudFormation's
+                yield value
+            elif key == "Fn::If":
+                yield value[0]
+                yield from _asked(value[1:])
+            else:
+                yield from _asked(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from _asked(item)
 
 
 def amendment(template: Template, name: str) -> dict[str, Any]:
@@ -63,7 +104,11 @@ def intrinsic_values(template: Template) -> dict[str, Any]:
     own = standalone(template)
     known = own["Resources"].keys() | own["Parameters"].keys()
     amendments = [entry for entry in template["Resources"].values() if "Type" not in entry]
-    return {_output_name(node): node for node in _intrinsics(amendments) if set(references(node)) <= known}
+    return {
+        _output_name(node): node
+        for node in _intrinsics(amendments)
+        if node != NO_VALUE and set(references(node)) <= known
+    }
 
 
 def resolved(node: Any, outputs: Mapping[str, str]) -> Any:

@@ -160,7 +160,26 @@ def test_a_batch_is_counted_and_its_numbers_are_published_without_any_payload(st
     assert numbers["CommitTime"][0] > 0
     by_reason = {line["reason"]: line["DeadLetters"] for line in emf if "reason" in line}
     assert by_reason == {"unknown type": [1.0], "invalid": [1.0]}
-    assert {metric["Namespace"] for line in emf for metric in line["_aws"]["CloudWatchMetrics"]} == {"Highwater"}
+    assert numbers["DeadLetters"] == [2.0]
+
+
+def test_every_metric_has_the_dimensions_service_and_stage_in_every_invocation(stage, output):
+    poison = lambda_event([orjson.dumps({"type": SECRET})])
+    for _ in range(2):
+        app.ingest(poison, Context())
+    app.tick(SCHEDULED, Context())
+    dimensions = {"service": "highwater", "stage": "test"}
+    emf = [line for line in output() if "_aws" in line]
+    for line in emf:
+        (published,) = line["_aws"]["CloudWatchMetrics"]
+        (named,) = published["Dimensions"]
+        assert published["Namespace"] == "Highwater"
+        assert set(named) - set(dimensions) <= {"reason", "duty"}
+        assert {name: line.get(name) for name in dimensions} == dimensions
+        assert len(set(named)) == len(named) >= len(dimensions)
+    in_total = [line["DeadLetters"] for line in emf if set(line) >= {"DeadLetters", "Batches"}]
+    alone = [line["DeadLetters"] for line in emf if "reason" in line]
+    assert in_total == alone == [[1.0], [1.0]]
 
 
 def test_a_batch_that_cannot_be_committed_is_checkpointed_and_says_so_without_any_payload(stage, output):

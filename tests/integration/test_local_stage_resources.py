@@ -83,7 +83,7 @@ def test_a_redrive_policy_that_the_emulator_forgets_is_set(endpoint_url: str) ->
 
 def test_a_stack_that_failed_half_way_says_why_and_is_made_when_the_reason_is_gone(endpoint_url: str) -> None:
     stream = {"Type": "AWS::Kinesis::Stream", "Properties": {"Name": "half-way-events", "ShardCount": 1}}
-    unknown = {"Type": "AWS::Nothing::OfThisKind", "DependsOn": "EventsStream"}
+    unknown = {"Type": "AWS::SNS::NothingOfThisKind", "DependsOn": "EventsStream"}
     failing = {"Resources": {"EventsStream": stream, "Unknown": unknown}}
     with pytest.raises(ResourcesError, match=r"stack highwater-half-resources ended as \w+: Unknown: "):
         make(endpoint_url, "half", template=failing)
@@ -93,7 +93,7 @@ def test_a_stack_that_failed_half_way_says_why_and_is_made_when_the_reason_is_go
 
 def test_a_failed_update_leaves_what_was_there(endpoint_url: str) -> None:
     stream = {"Type": "AWS::Kinesis::Stream", "Properties": {"Name": "kept-events", "ShardCount": 1}}
-    unknown = {"Type": "AWS::Nothing::OfThisKind"}
+    unknown = {"Type": "AWS::SNS::NothingOfThisKind"}
     make(endpoint_url, "kept", template={"Resources": {"EventsStream": stream}})
     with pytest.raises(ResourcesError, match="ended as UPDATE_ROLLBACK_COMPLETE: Unknown: "):
         make(endpoint_url, "kept", template={"Resources": {"EventsStream": stream, "Unknown": unknown}})

@@ -8,7 +8,7 @@ from ops.resources import ResourcesError, ensure, main
 def test_a_stage_name_that_the_template_does_not_allow_is_named() -> None:
     template = {
         "Parameters": {"Stage": {"AllowedPattern": "[a-z]+"}},
-        "Resources": {"A": {"Type": "T", "P": {"Ref": "Stage"}}},
+        "Resources": {"A": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": {"Ref": "Stage"}}}},
     }
     with pytest.raises(ResourcesError, match=r"^parameter Stage has to match \[a-z\]\+, not 'No!'$"):
         ensure("No!", template=template)
