@@ -13,6 +13,7 @@ BROWSER       := tests/browser
 NODE_READY    := $(if $(shell command -v npm 2>/dev/null),$(KINESIS_LOCAL)/node_modules/.ready $(BROWSER)/node_modules/.ready)
 
 STAGE  ?= local
+ARCH   ?= x86_64
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test stage check lint format types imports simulate bench screenshots package clean
@@ -72,9 +73,8 @@ bench: $(READY) ## Measure: CPU of ingest, write units, items a query reads and 
 screenshots: $(READY) ## Make docs/screenshots anew: the dashboard over real orders on a local stage, in Chromium
 	$(BIN)/python -m tests.browser.screenshots
 
-package: $(READY) ## Make a CloudFormation package of the stage: make package STAGE=dev
-	@grep -q '"$(STAGE)": {' .chalice/config.json || { echo "there is no stage $(STAGE) in .chalice/config.json"; exit 2; }
-	$(BIN)/chalice package --stage $(STAGE) --merge-template .chalice/resources.yaml --template-format yaml out
+package: $(READY) ## Make a stage's package in out/: make package STAGE=dev ARCH=arm64
+	$(BIN)/python -m ops.package --stage $(STAGE) --arch $(ARCH)
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) $(KINESIS_LOCAL)/node_modules $(BROWSER)/node_modules out .localstage .chalice/deployments .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

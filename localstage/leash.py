@@ -24,11 +24,11 @@ def inherited_environment() -> dict[str, str]:
 
 
 def start(
-    arguments: Sequence[str], *, cwd: Path, environment: Mapping[str, str], log: IO[Any]
+    arguments: Sequence[str], *, cwd: Path, environment: Mapping[str, str], log: IO[Any], flags: Sequence[str] = ()
 ) -> subprocess.Popen[bytes]:
-    """Start `python -m <arguments>` on a leash, in a process group of its own, its output into `log`."""
+    """Start `python <flags> -m <arguments>` on a leash, in a process group of its own, its output into `log`."""
     return subprocess.Popen(  # noqa: S603 (a module of ours)
-        [sys.executable, "-P", __file__, *arguments],
+        [sys.executable, "-P", *flags, __file__, *arguments],
         cwd=cwd,
         env=dict(environment),
         stdin=subprocess.PIPE,

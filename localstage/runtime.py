@@ -4,16 +4,21 @@ Each execution environment is one process, AWS's own runtime interface client (`
 the Lambda Runtime API that this client talks to, on a loopback port of its own: whoever asks there is that process.
 Why a process and not a thread: docs/decisions/0002-local-lambda-runtime.md.
 
+A function imports what this environment has, or, told `imports`, nothing beside Python's own but what stands there: so
+what is missing from a package is missed.
+
 Source: AWS Lambda Developer Guide, "Using the Lambda runtime API".
 """
 
+import importlib.metadata
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,6 +37,7 @@ RESPONSE_BYTES_MAX = 6_291_556  # Lambda's limit for the answer of a synchronous
 INVOCATION = "/2018-06-01/runtime/invocation/"
 NEXT = INVOCATION + "next"
 INIT_ERROR = "/2018-06-01/runtime/init/error"
+CLIENT = ("awslambdaric", "simplejson", "snapshot-restore-py")  # AWS's runtime client, and what it needs itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class FunctionSpec:
-    """One function as Lambda would be told of it."""
+    """One function as Lambda would be told of it.
+
+    Shapes: imports, the folders from which alone it imports, after its own and before Python's own, `client_folder`'s
+            among them; None, whatever this environment has.
+    """
 
     name: str
     handler: str
@@ -55,6 +65,19 @@ class FunctionSpec:
     timeout_seconds: int = 60
     memory_mb: int = 128
     concurrency: int = 4
+    imports: Sequence[Path] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStart:
+    """What a start came to: until its process first asked for an invocation; and the most memory that it has had."""
+
+    seconds: float
+    memory_bytes: int
+
+
+class InitError(Exception):
+    """The function cannot be initialised; the text is one line."""
 
 
 class FunctionClosedError(Exception):
@@ -87,6 +110,28 @@ class Function:
         if self._closed:
             raise FunctionClosedError(self.spec.name)
         return answer
+
+    def cold_start(self) -> ColdStart:
+        """Start a new environment and wait until it is initialised; the next invocation is its first.
+
+        Raises: InitError when it ends before, with what it told.
+        """
+        with self._lock:
+            if self._closed:
+                raise FunctionClosedError(self.spec.name)
+            environment = _Environment(self.spec, self._log)
+            self._all.add(environment)
+        try:
+            return environment.cold_start()
+        finally:
+            self._give_back(environment)
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory that any of the processes alive has had at once. Linux alone tells."""
+        with self._lock:
+            return max(
+                (environment.peak_memory_bytes() for environment in self._all if environment.is_alive), default=0
+            )
 
     def kill_worker(self, patience_seconds: float, after_seconds: float = WORK_SECONDS_BEFORE_A_KILL) -> bool:
         """Kill, by SIGKILL, a process that has worked on an invocation for `after_seconds`; wait until there is one.
@@ -177,11 +222,13 @@ class _Environment:
         self._work: _Work | None = None
         self._work_lock = threading.Lock()  # so that what is killed is the invocation that was looked at
         self._api = _RuntimeApi(self)
+        self._started = time.perf_counter()
         self._process = leash.start(
             ["awslambdaric", spec.handler],
             cwd=spec.project_dir,
             environment=_environment_variables(spec, self._api.server_port),
             log=log,
+            flags=() if spec.imports is None else ("-s", "-S"),
         )
         threading.Thread(
             target=self._api.serve_forever, args=(0.1,), name=f"{spec.name}-runtime-api", daemon=True
@@ -206,6 +253,28 @@ class _Environment:
                 request_id, "Runtime.ExitError", f"Runtime exited with error: {_how_it_ended(self._process)}"
             )
         return _failure(request_id, "Sandbox.Timedout", f"Task timed out after {self.spec.timeout_seconds:.2f} seconds")
+
+    def cold_start(self) -> ColdStart:
+        """Wait until it is initialised, and leave it as it is then."""
+        report = self._next_report(INIT_TIMEOUT_SECONDS)
+        seconds = time.perf_counter() - self._started
+        if not isinstance(report, _Asked):
+            self.kill()
+            if isinstance(report, Answer):
+                told = orjson.loads(report.payload)
+                raise InitError(f"{self.spec.name}: {told['errorType']}: {told['errorMessage']}")
+            raise InitError(f"{self.spec.name}: {_how_it_ended(self._process)} before it was initialised")
+        self.reports.put(report)  # whoever invokes waits for it
+        return ColdStart(seconds, self.peak_memory_bytes())
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory that the process has had at once; 0 when it has ended."""
+        try:
+            status = Path(f"/proc/{self._process.pid}/status").read_text()
+        except FileNotFoundError:
+            return 0
+        kib = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+        return int(kib[0]) * 1024 if kib else 0
 
     def kill_at_work(self, after_seconds: float) -> bool:
         """Kill the process if it has worked on an invocation for that long; say whether that ended the invocation."""
@@ -322,8 +391,12 @@ def _environment_variables(spec: FunctionSpec, runtime_api_port: int) -> dict[st
 
     Source: AWS Lambda Developer Guide, "Defined runtime environment variables".
     """
+    imports = spec.imports
+    # Where nothing but the folders counts, nothing may be written either: Lambda's file system is read-only.
+    alone = {"PYTHONPATH": os.pathsep.join(map(str, imports)), "PYTHONDONTWRITEBYTECODE": "1"} if imports else {}
     return {
         **leash.inherited_environment(),
+        **alone,
         "LANG": "en_US.UTF-8",
         "TZ": ":UTC",
         "PYTHONUNBUFFERED": "1",
@@ -339,6 +412,20 @@ def _environment_variables(spec: FunctionSpec, runtime_api_port: int) -> dict[st
         "LAMBDA_TASK_ROOT": str(spec.project_dir),
         "_HANDLER": spec.handler,
     }
+
+
+def client_folder(folder: Path) -> Path:
+    """Make a folder of AWS's runtime client and what it needs, and nothing else: what Lambda has in /var/runtime.
+
+    Why links: so the client's own byte code serves, as on Lambda.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in CLIENT:
+        distribution = importlib.metadata.distribution(name)
+        for top in {file.parts[0] for file in distribution.files or () if not file.parts[0].endswith(".dist-info")}:
+            if top not in ("..", "__pycache__") and not (folder / top).exists():
+                (folder / top).symlink_to(Path(str(distribution.locate_file(top))).resolve())
+    return folder
 
 
 def _failure(request_id: str, error_type: str, message: str) -> Answer:

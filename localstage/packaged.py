@@ -1,0 +1,98 @@
+"""A package's functions as Lambda would have them on this machine: unzipped, told what the template says, and alone.
+
+A function sees the code at the top of its folder, and the layers that are attached to it. It imports from there, from
+AWS's runtime client and from Python itself: what is missing from the package is missing here.
+"""
+
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from localstage.runtime import FunctionSpec, client_folder
+
+TEMPLATE = "sam.yaml"
+FUNCTION, LAYER = "AWS::Serverless::Function", "AWS::Serverless::LayerVersion"
+LAYER_FOLDER = "python"  # of a layer; it is on the path
+TIMEOUT_SECONDS, MEMORY_MB = 3, 128  # Lambda's own
+
+
+@dataclass(frozen=True, slots=True)
+class Packaged:
+    """An unzipped package. Shapes: layers, the folders that they were unzipped into, by logical id."""
+
+    template: Mapping[str, Any]
+    code: Path
+    layers: Mapping[str, Path]
+    client: Path
+
+    @property
+    def functions(self) -> dict[str, dict[str, Any]]:
+        """The properties of each function, by its logical id, the template's Globals among them."""
+        everywhere = self.template.get("Globals", {}).get("Function", {})
+        return {
+            name: _merged(everywhere, resource["Properties"])
+            for name, resource in self.template["Resources"].items()
+            if resource["Type"] == FUNCTION
+        }
+
+    def spec(
+        self, name: str, environment: Mapping[str, str], resolve: Callable[[Any], Any] = lambda node: node
+    ) -> FunctionSpec:
+        """Tell how to run the function of this logical id.
+
+        Shapes: environment, what no template has: credentials, a region, where AWS is; resolve tells the value of an
+                intrinsic function, and returns it as it is when it cannot: then the function is run without it.
+        """
+        properties = self.functions[name]
+        variables = resolve(properties.get("Environment", {}).get("Variables", {}))
+        attached = [layer["Ref"] for layer in properties.get("Layers", []) if layer.get("Ref") in self.layers]
+        return FunctionSpec(
+            name=name,
+            handler=properties["Handler"],
+            arn=f"arn:aws:lambda:us-east-1:000000000000:function:{name}",
+            project_dir=self.code,
+            environment={
+                **{variable: value for variable, value in variables.items() if isinstance(value, str)},
+                **environment,
+            },
+            timeout_seconds=properties.get("Timeout", TIMEOUT_SECONDS),
+            memory_mb=properties.get("MemorySize", MEMORY_MB),
+            imports=[*(self.layers[layer] / LAYER_FOLDER for layer in attached), self.client],
+        )
+
+
+def unpack(package: Path, folder: Path) -> Packaged:
+    """Unzip the package in `package` (`make package`) into `folder`, as Lambda does into /var/task and /opt."""
+    template = yaml.safe_load((package / TEMPLATE).read_text())
+    of_type = {
+        kind: {name: each["Properties"] for name, each in template["Resources"].items() if each["Type"] == kind}
+        for kind in (FUNCTION, LAYER)
+    }
+    (archive,) = {properties["CodeUri"] for properties in of_type[FUNCTION].values()}
+    code, opt = _unzip(package / archive, folder / "task"), folder / "opt"
+    layers = {name: _unzip(package / layer["ContentUri"], opt / name) for name, layer in of_type[LAYER].items()}
+    return Packaged(template, code, layers, client_folder(folder / "runtime"))
+
+
+def _unzip(archive: Path, folder: Path) -> Path:
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(folder)
+    return folder
+
+
+def _merged(everywhere: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge as SAM does: maps key by key, lists one after the other, otherwise the function's own.
+
+    Source: AWS SAM Developer Guide, "Globals section of the template".
+    """
+    merged = {**everywhere, **own}
+    for name in everywhere.keys() & own.keys():
+        if isinstance(everywhere[name], Mapping) and isinstance(own[name], Mapping):
+            merged[name] = _merged(everywhere[name], own[name])
+        elif isinstance(everywhere[name], list) and isinstance(own[name], list):
+            merged[name] = [*everywhere[name], *own[name]]
+    return merged

@@ -1,0 +1,124 @@
+"""Makes the packaged template: Chalice's of app.py, merged with .chalice/resources.yaml, and what only a package knows.
+
+Chalice works on a copy of the project without requirements, for what it installs is not what is packaged; and in an
+environment of its own: nothing of the caller's shell, such as API_AUTH, gets into the package.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from ops.package.application import Declared
+from ops.package.dependencies import Target
+from ops.package.errors import PackageError
+from ops.template import TEMPLATE_PATH, Template
+
+PACKAGED = "sam.yaml"
+CONFIG = Path(".chalice") / "config.json"
+SOURCES = ("app.py", "chalicelib", ".chalice")
+REGION = "us-east-1"  # Chalice needs one, and asks it only for the names of AWS's services: no region's own gets in
+CHALICE = "from chalice.cli import main; raise SystemExit(main())"  # it is no module that `python -m` could run
+FUNCTION = "AWS::Serverless::Function"
+SKETCHING = ("Ingest", "Rollup", "FanOut", "Tick", "APIHandler", "CheckRelease")  # who makes or reads sketches
+DECIDING = ("Ingest", "CheckRelease")  # who decides what becomes of an event, and who asks whether that has changed
+
+
+def copy_project(
+    project_dir: Path,
+    copy: Path,
+    stage: str,
+    *,
+    architecture: str = "x86_64",
+    variables: Mapping[str, str] | None = None,
+) -> None:
+    """Copy what is packaged of a project, without what earlier runs left behind.
+
+    Shapes: variables are set for every function beside those of the config.
+    Raises: PackageError when the config is none, or knows no such stage.
+    """
+    copy.mkdir(parents=True, exist_ok=True)
+    for name in SOURCES:
+        source = project_dir / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "deploy*", ".*"))
+        else:
+            shutil.copy(source, copy / name)
+    (copy / "requirements.txt").touch()
+    try:
+        config = json.loads((copy / CONFIG).read_text())
+    except ValueError as error:
+        raise PackageError(f"{CONFIG} is no JSON: {error}") from error
+    if stage not in config["stages"]:
+        raise PackageError(f"{CONFIG} has no stage {stage!r}: there are {', '.join(config['stages'])}")
+    config["lambda_architecture"] = architecture
+    config["environment_variables"] = {**config.get("environment_variables", {}), **(variables or {})}
+    (copy / CONFIG).write_text(json.dumps(config))
+
+
+def generate(project: Path, stage: str) -> Template:
+    """Have Chalice make the template of a project that `copy_project` made, and read it.
+
+    Raises: PackageError with what Chalice, or the application as it is imported, has against it: a setting, say.
+    """
+    options = ["--stage", stage, "--merge-template", str(TEMPLATE_PATH), "--template-format", "yaml"]
+    done = subprocess.run(  # noqa: S603 (Chalice)
+        [sys.executable, "-P", "-c", CHALICE, "package", *options, "out"],
+        cwd=project,
+        env={"PATH": "", "HOME": str(project), "AWS_DEFAULT_REGION": REGION, "PYTHONPATH": str(project)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1]
+        raise PackageError(last.removeprefix("chalicelib.errors.SettingError: ").removeprefix("Error: "))
+    template: Template = yaml.safe_load((project / "out" / PACKAGED).read_text())
+    return template
+
+
+def finish(template: Template, declared: Declared, target: Target) -> None:
+    """Put in what only the package knows: the layer, the aliases that the API calls, and what decides."""
+    resources = template["Resources"]
+    if declared.has_sketches:
+        resources["SketchesLayer"] = {
+            "Type": "AWS::Serverless::LayerVersion",
+            "Properties": {
+                "LayerName": {"Fn::Sub": "highwater-${Stage}-sketches"},
+                "Description": "numpy and datasketches, for what is measured by sketches",
+                "ContentUri": "./sketches.zip",
+                "CompatibleRuntimes": [target.runtime],
+                "CompatibleArchitectures": [target.architecture],
+                # A function's version that refers to it keeps it: Lambda has a copy "until no functions refer to it"
+                # (AWS Lambda API Reference, DeleteLayerVersion). So nothing piles up, and what is rolled back runs.
+                "RetentionPolicy": "Delete",
+            },
+        }
+        for name in SKETCHING:
+            properties = resources[name]["Properties"]
+            properties["Layers"] = [*properties.get("Layers", []), {"Ref": "SketchesLayer"}]
+    for name in DECIDING:
+        resources[name]["Properties"]["Environment"]["Variables"]["DECISIONS"] = declared.decisions
+    _call_aliases(template)
+
+
+def save(template: Template, path: Path) -> None:
+    """Write the template as Chalice does."""
+    path.write_text(yaml.safe_dump(template, allow_unicode=True))
+
+
+def _call_aliases(template: Template) -> None:
+    """Have the API call each function that has an alias by it, so that a release can move its traffic.
+
+    Source: AWS SAM Developer Guide, "Referenceable properties of a function": Alias.
+    """
+    everywhere = template.get("Globals", {}).get("Function", {})
+    api = json.dumps(template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"])
+    for name, resource in template["Resources"].items():
+        if resource["Type"] == FUNCTION and "AutoPublishAlias" in {**everywhere, **resource["Properties"]}:
+            api = api.replace(f"${{{name}.Arn}}", f"${{{name}.Alias}}")
+    template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"] = json.loads(api)
