@@ -23,6 +23,7 @@ from chalicelib.consumers.rollup import RollupReport
 from chalicelib.consumers.settle import SettleReport
 from chalicelib.consumers.tick import TickReport
 from chalicelib.records.rejection import Reason
+from chalicelib.release.check import ReleaseReport
 
 NAMESPACE = "Highwater"
 SERVICE = "highwater"
@@ -65,6 +66,13 @@ def publish_ingest(report: IngestReport, commit_ms: float) -> None:
         "commit_ms": round(commit_ms, 1),
     }
     _log_batch("batch committed", details, report.failed_sequence_number, report.errors)
+
+
+def publish_release(report: ReleaseReport) -> None:
+    """Log what came of a release check: CodeDeploy tells nobody why a hook has refused."""
+    log = logger.info if report.succeeded else logger.error
+    details = {"function": report.function, "version": report.version, "faults": report.faults}
+    log("release checked" if report.succeeded else "release refused", extra=details)
 
 
 def publish_tick(report: TickReport) -> None:

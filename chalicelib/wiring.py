@@ -16,6 +16,7 @@ from chalicelib.aws.aggregates_stream import parse_stored_changes
 from chalicelib.aws.aggregates_table import AggregatesTable
 from chalicelib.aws.alerts_table import AlertsTable
 from chalicelib.aws.breaker import Breaker
+from chalicelib.aws.concurrent import call_in_time
 from chalicelib.aws.dead_letter_objects import DeadLetterObjects
 from chalicelib.aws.dead_letters_bucket import DeadLettersBucket
 from chalicelib.aws.dead_letters_reader import DeadLettersReader
@@ -43,6 +44,7 @@ from chalicelib.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from chalicelib.aws.tokens_secret import TokensSecret
+    from chalicelib.release.check import CheckRelease
 
 # Made at import: a mistake in the definitions stops a deployment, or the local stage, before the first event.
 CATALOG = Catalog(definitions.EVENT_TYPES, definitions.METRICS)
@@ -248,7 +250,27 @@ def redrive(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 def check_release(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Say whether a new version of a function may take traffic, before it does: CodeDeploy asks."""
-    raise NotImplementedError
+    report = _check_release()(event, context.get_remaining_time_in_millis)
+    telemetry.publish_release(report)
+    return report.response
+
+
+@cache
+def _check_release() -> "CheckRelease":
+    from chalicelib.aws.releases import CodeDeployReleases  # noqa: PLC0415  no other function needs any of it
+    from chalicelib.release.check import CheckRelease  # noqa: PLC0415
+    from chalicelib.release.questions import questions  # noqa: PLC0415
+    from chalicelib.release.samples import faults_of  # noqa: PLC0415
+
+    stage, metric = settings().stage, next(iter(CATALOG.metrics), "")
+    packaged = decoder(CATALOG, settings().lateness_ms, settings().future_tolerance_ms)
+    return CheckRelease(
+        CodeDeployReleases(clients.codedeploy(), clients.functions()),
+        ingest=f"highwater-{stage}-ingest",
+        decoder_faults=lambda: faults_of(packaged),
+        questions=lambda: questions(stage, metric, now_ms()),
+        in_time=call_in_time,
+    )
 
 
 def stream_arn_placeholder(table: str) -> str:

@@ -10,8 +10,10 @@ import boto3
 from botocore.config import Config
 
 if TYPE_CHECKING:
+    from mypy_boto3_codedeploy import CodeDeployClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_kinesis import KinesisClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sns import SNSClient
@@ -80,4 +82,18 @@ def sqs() -> "SQSClient":
 def ssm() -> "SSMClient":
     """The SSM client."""
     client: SSMClient = _session().client("ssm", config=CONFIG)
+    return client
+
+
+@cache
+def codedeploy() -> "CodeDeployClient":
+    """The CodeDeploy client."""
+    client: CodeDeployClient = _session().client("codedeploy", config=CONFIG)
+    return client
+
+
+@cache
+def functions() -> "LambdaClient":
+    """The Lambda client. An invocation waits for a function to start and to answer."""
+    client: LambdaClient = _session().client("lambda", config=CONFIG.merge(Config(read_timeout=40)))
     return client

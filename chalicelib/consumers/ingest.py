@@ -120,6 +120,8 @@ class Ingest:
         Returns: the report, whose `response` is the answer for Lambda.
         Raises: InvariantError when something that must hold does not; the whole batch is then delivered again.
         """
+        if not event["Records"]:  # Lambda sends no such batch; a release is tried by one
+            return IngestReport("", "", 0)
         batch = parse_batch(event)
         report = IngestReport(batch.stream, batch.shard_id, len(batch.records))
         work = self._open(batch, remaining_ms, report)
