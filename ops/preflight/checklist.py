@@ -9,6 +9,7 @@ import orjson
 from ops.preflight.stage import PackagedStage, Properties
 
 LENIENT = frozenset({"dev", "local"})  # stages where some lines only warn: nobody is woken for them
+EVERYWHERE = frozenset({"*"})
 SHOWN_CHARACTERS_MAX = 60
 
 
@@ -63,7 +64,10 @@ class Verdict:
 
 def judge(checks: Iterable[Check], stage: PackagedStage) -> list[Verdict]:
     """Hold a stage against the checks, in their order."""
-    return [Verdict(check, tuple(check.find(stage)), stage.name in check.only_warns) for check in checks]
+    return [
+        Verdict(check, tuple(check.find(stage)), not check.only_warns.isdisjoint({stage.name, *EVERYWHERE}))
+        for check in checks
+    ]
 
 
 def each(kind: str, path: str, wanted: Any) -> Find:

@@ -8,6 +8,7 @@ from cfnlint.helpers import load_resource
 from chalicelib.aggregates.windows import parse_duration
 from chalicelib.errors import SettingError
 from chalicelib.settings import read_settings
+from ops.package import DEPLOYMENT_BYTES_MAX
 from ops.preflight.checklist import LENIENT, Check, Finding, at, differences, each, show
 from ops.preflight.stage import ALIAS, API, AUTHORIZER, FUNCTION, HOOK, PackagedStage
 
@@ -16,7 +17,7 @@ TIMEOUT_S_MAX = 300  # a stream's function that takes longer holds its shard up
 API_TIMEOUT_S_MAX = 29  # API Gateway's own time-out of an integration; who asked is gone after it
 ACCOUNT_CONCURRENCY = 1_000  # Lambda's default for an account and region
 UNRESERVED_MIN = 100  # Lambda lets nobody reserve these
-ARCHIVE_BYTES_MAX = {"deployment.zip": 30_000_000, "sketches.zip": 50_000_000}  # the second is Lambda's own for a layer
+ARCHIVE_BYTES_MAX = {"deployment.zip": DEPLOYMENT_BYTES_MAX, "sketches.zip": 50_000_000}  # the second is Lambda's
 RESERVED = ("Ingest", "Capture", "Rollup", "FanOut", API)
 TRACES_HOLD_NO_CONTENT = ("POWERTOOLS_TRACER_CAPTURE_RESPONSE", "POWERTOOLS_TRACER_CAPTURE_ERROR")
 

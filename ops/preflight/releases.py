@@ -1,8 +1,8 @@
 """How a new version takes over: by an alias, bit by bit, asked first, and taken back by alarms."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from ops.preflight.checklist import Check, Finding, at, show
+from ops.preflight.checklist import EVERYWHERE, Check, Find, Finding, at, show
 from ops.preflight.stage import ALIAS, API, AUTHORIZER, FUNCTION, HOOK, PackagedStage
 from ops.template import SUB_VARIABLE, references
 
@@ -39,16 +39,20 @@ def api_invokes_aliases(stage: PackagedStage) -> Iterator[Finding]:
             yield Finding("RestAPI.DefinitionBody", f"{name} is not invoked", f"the alias of {name}")
 
 
-def gradual(stage: PackagedStage) -> Iterator[Finding]:
-    """CodeDeploy shifts each alias bit by bit."""
-    groups = stage.of_type(GROUP)
-    for logical_id, alias in stage.of_type(ALIAS).items():
-        update = at(stage.resources[logical_id], "UpdatePolicy.CodeDeployLambdaAliasUpdate") or {}
-        shifted_by = [groups[group] for group in references(update.get("DeploymentGroupName")) if group in groups]
-        config = show(shifted_by[0].get("DeploymentConfigName")) if shifted_by else "all at once"
-        if not shifted_by or ALL_AT_ONCE in config:
+def gradual(names: Callable[[str], bool]) -> Find:
+    """CodeDeploy shifts the aliases of some functions bit by bit."""
+
+    def find(stage: PackagedStage) -> Iterator[Finding]:
+        groups = stage.of_type(GROUP)
+        for logical_id, alias in stage.of_type(ALIAS).items():
             (name,) = references(alias.get("FunctionName"))
-            yield Finding(f"{name}.DeploymentPreference", config, "a canary, or linear")
+            update = at(stage.resources[logical_id], "UpdatePolicy.CodeDeployLambdaAliasUpdate") or {}
+            shifted_by = [groups[group] for group in references(update.get("DeploymentGroupName")) if group in groups]
+            config = show(shifted_by[0].get("DeploymentConfigName")) if shifted_by else "no deployment group"
+            if names(name) and (not shifted_by or ALL_AT_ONCE in config):
+                yield Finding(f"{name}.DeploymentPreference", config, "a canary, or linear")
+
+    return find
 
 
 def rollback(stage: PackagedStage) -> Iterator[Finding]:
@@ -87,7 +91,19 @@ def _variables(node: object) -> set[str]:
 CHECKS = (
     Check("aliases", "Each function has the alias live", "without, there is no version to go back to", aliases),
     Check("api-alias", "The API invokes the aliases", "a release would reach all callers at once", api_invokes_aliases),
-    Check("gradual", "Versions take over bit by bit", "a bad one meets a tenth of the load first", gradual),
+    Check(
+        "gradual-api",
+        "Versions of the API take over bit by bit",
+        "a bad one meets a tenth of the callers first",
+        gradual(lambda name: name in (API, AUTHORIZER)),
+    ),
+    Check(
+        "gradual-consumers",
+        "Versions of consumers take over bit by bit",
+        "only one that changes what becomes of an event has to take over all at once",
+        gradual(lambda name: name not in (API, AUTHORIZER)),
+        only_warns=EVERYWHERE,
+    ),
     Check("rollback", "Alarms roll back", "nobody has to be awake for it", rollback),
     Check("asked-first", "A release is asked first", "one that cannot decode or query is never invoked", asked_first),
 )

@@ -82,13 +82,19 @@ def of_ours(metric: str) -> Find:
     return find
 
 
-def of_service(namespace: str, *metrics: str) -> Find:
-    """There is an alarm on each of these metrics of a service."""
+def of_service(namespace: str, dimension: str, named: str, *metrics: str) -> Find:
+    """There is an alarm on each of these metrics of a service. Shapes: named, by `{stage}`, the resource that is watched."""
 
     def find(stage: PackagedStage) -> Iterator[Finding]:
+        wanted = named.format(stage=stage.name)
         for metric in metrics:
-            if not alarms_of(stage, namespace, metric):
-                yield Finding(namespace, "no alarm", f"an alarm on {metric}")
+            watched = [
+                dimensions.get(dimension)
+                for alarm in alarms_of(stage, namespace, metric).values()
+                for dimensions in dimensions_of(alarm, metric)
+            ]
+            if wanted not in watched:
+                yield Finding(namespace, show(watched) if watched else "no alarm", f"an alarm on {metric} of {wanted}")
 
     return find
 
@@ -173,19 +179,19 @@ CHECKS = (
         "alarm-api",
         "Alarm: the API's errors and latency",
         "analysts see them first",
-        of_service("AWS/ApiGateway", "5XXError", "Latency"),
+        of_service("AWS/ApiGateway", "ApiName", "highwater-{stage}", "5XXError", "Latency"),
     ),
     Check(
         "alarm-publish",
         "Alarm: SNS could not deliver",
         "subscribers miss results",
-        of_service("AWS/SNS", "NumberOfNotificationsFailed"),
+        of_service("AWS/SNS", "TopicName", "highwater-{stage}-results", "NumberOfNotificationsFailed"),
     ),
     Check(
         "alarm-redrive",
         "Alarm: redrives that failed",
         "they are kept for fourteen days, then gone",
-        of_service("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+        of_service("AWS/SQS", "QueueName", "highwater-{stage}-redrive-failed", "ApproximateNumberOfMessagesVisible"),
     ),
     Check("alarm-actions", "Alarms do something", "an alarm without an action tells nobody", actions),
     Check(
