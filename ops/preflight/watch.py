@@ -83,7 +83,7 @@ def of_ours(metric: str) -> Find:
 
 
 def of_service(namespace: str, dimension: str, named: str, *metrics: str) -> Find:
-    """There is an alarm on each of these metrics of a service. Shapes: named, by `{stage}`, the resource that is watched."""
+    """There is an alarm on each of these metrics of a service. Shapes: named, what is watched, by `{stage}`."""
 
     def find(stage: PackagedStage) -> Iterator[Finding]:
         wanted = named.format(stage=stage.name)
