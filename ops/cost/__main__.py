@@ -30,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         load = _load(options)
         units = units_of(load)
         console = Console(width=WIDTH)
-        console.print(_table(load, units, prices))
+        console.print(_title(load))
+        console.print(_table(load, units, prices, of_units=not options.brief))
         console.print(_comparison(load, units, prices))
     except PriceError as error:
         sys.stderr.write(f"ops.cost: {error}\n")
@@ -56,26 +57,30 @@ def _load(options: argparse.Namespace) -> Load:
     return load
 
 
-def _table(load: Load, units: Units, prices: Prices) -> Table:
-    title = (
-        f"{load.events_per_day:,.0f} events a day on {load.shards_needed} shards, {load.events_per_batch:,.0f} a batch:"
-        f" {DAYS} days"
-    )
-    table = Table("unit", title=title, title_justify="left")
-    for heading in ("units", "USD for", "USD"):
+def _title(load: Load) -> str:
+    shards = f"{load.shards_needed} {'shard' if load.shards_needed == 1 else 'shards'}"
+    batch = f"{load.events_per_batch:,.0f} a batch"
+    return f"{load.events_per_day:,.0f} events a day on {shards}, {batch}; for {DAYS} days:"
+
+
+def _table(load: Load, units: Units, prices: Prices, *, of_units: bool) -> Table:
+    table = Table("")
+    for heading in ("units", "USD / units", "USD") if of_units else ("USD",):
         table.add_column(heading, justify="right")
+    between = ["", ""] if of_units else []
     costs = dollars_by_unit(units, prices)
-    for unit, count in units.items():
+    for unit, count in units.items() if of_units else ():
         price = prices[unit]
         digits = 2 if count < FEW else 0
         table.add_row(unit, f"{count:,.{digits}f}", f"{price.usd} / {price.per:,}", _usd(costs[unit]))
     table.add_section()
     for service, cost in dollars(units, prices).items():
-        table.add_row(service, "", "", _usd(cost))
+        table.add_row(service, *between, _usd(cost))
     table.add_section()
     total = sum(costs.values(), Decimal())
-    table.add_row("all", "", "", _usd(total))
-    table.add_row("all, for a million events", "", "", _usd(total / Decimal(load.events_per_day * DAYS / 1e6)))
+    of_a_million = total / Decimal(load.events_per_day * DAYS / 1e6)
+    table.add_row("all", *between, _usd(total))
+    table.add_row("all, for a million events", *between, _usd(of_a_million))
     return table
 
 
@@ -98,6 +103,7 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("--events-per-day", type=_events, required=True, help="how many events, on an average day")
     add("--prices", type=Path, default=PRICES_PATH, help="the table of unit prices (%(default)s)")
+    add("--brief", action="store_true", help="by service alone")
     set_help = f"an input of the model in place of its default; repeatable: {', '.join(SETTABLE)}"
     add("--set", action="append", default=[], type=assignment, metavar="NAME=VALUE", help=set_help)
     return parser

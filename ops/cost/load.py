@@ -1,10 +1,11 @@
 """How many units a load takes in a month of thirty days: counted by formula from what was measured.
 
-What is measured is in MEASURED, with the commands that measure it; what is assumed, in the fields of `Load`, to be
-replaced by what a stage's own metrics say. Pure.
+What is measured stands here with the commands that measure it; what is assumed, in the fields of `Load`, to be replaced
+by what a stage's own metrics say. Pure.
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -93,20 +94,19 @@ class Load:
         return self.events_per_second / self.batches_per_second
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Write units of a batch of so many events: the shipped metrics' partials and the shard's progress; the id log."""
-
-    events: int
-    partial_units: float
-    id_units: float
-
-
-# python -m benchmarks.write_units --events-per-batch 10 30 100 300 1000 3000 10000 ("all" and "ids (KPL)", a batch)
-BATCHES: tuple[Batch, ...] = ()
-# python -m benchmarks.rollup_units (ten minutes of 1 000 events/s on 4 shards), a minute
-ROLLUP_WRITES_A_MINUTE = 0.0
-ROLLUP_READS_A_MINUTE_AND_SHARD = 0.0
+# What a batch of a shard writes, by the shard's events a second: write units of the shipped metrics' partials and of
+# its progress. A batch writes each partial whole, so what counts is the minute's state so far, not how it was cut.
+# python -m benchmarks.rollup_units --minutes 2 --shards 1 --events-per-second N; 250 is its default, 1 000 on 4 shards
+PARTIAL_UNITS = ((10, 13.1), (30, 19.4), (100, 30.4), (250, 40.2), (1_000, 49.6), (3_000, 52.5))
+# … and of the id log, by the batch's events.
+# python -m benchmarks.write_units --events-per-batch 10 30 100 300 1000 3000 10000, "ids (KPL)"
+ID_UNITS = ((10, 1.0), (30, 1.0), (100, 2.0), (300, 4.0), (1_000, 13.0), (3_000, 36.0), (10_000, 118.0))
+# What the rollups write a minute, by the stage's events a second; more groups than the benchmark's thousand customers
+# write more. And what they read each time: a part that is always there, and one for each minute of the hour so far and
+# each shard. From the runs of two minutes on one shard, and of ten minutes on 4.
+ROLLUP_WRITES = ((10, 41.0), (30, 60.0), (100, 93.0), (1_000, 142.0))
+ROLLUP_READS, ROLLUP_READS_A_MINUTE_AND_SHARD = 42.0, 11.2
+MINUTES_OF_AN_HOUR = 30  # on average
 ITEM_AN_EVENT_UNITS = 1.0  # what one item for each event takes, of up to 1 KB
 
 
@@ -120,7 +120,9 @@ def units_of(load: Load) -> dict[str, float]:
     seconds = DAYS * SECONDS_A_DAY
     batches, shards = load.batches_per_second * seconds, load.shards_needed
     records = load.records_per_second * seconds
-    batch = write_units(load.events_per_batch)
+    partial_units = between(PARTIAL_UNITS, load.events_per_second / shards)
+    rollup_writes = between(ROLLUP_WRITES, min(load.events_per_second, ROLLUP_WRITES[-1][0]))
+    id_units = between(ID_UNITS, load.events_per_batch)
     rollups = load.table_partitions * seconds / ROLLUP_WINDOW_S
     fan_outs = min(load.table_partitions / FAN_OUT_WINDOW_S, load.batches_per_second) * seconds
     publishes = min(1 / FAN_OUT_WINDOW_S, load.batches_per_second) * load.published_metrics * load.changed_windows
@@ -133,9 +135,10 @@ def units_of(load: Load) -> dict[str, float]:
         rollups * load.rollup_ms + fan_outs * load.fan_out_ms + ticks * load.tick_ms + queries * load.query_ms
     ) / 1e3
     record_bytes = load.events_per_day * load.event_bytes / (load.records_per_second * SECONDS_A_DAY)
-    partial_bytes = batch.partial_units * 1_000  # a batch writes each of its partials whole
-    stored = load.aggregates_days * (SECONDS_A_DAY / 60) * shards * partial_bytes
-    stored += batches / DAYS * batch.id_units * 1_000 * load.retention_hours / 24
+    # A minute of a shard is what its last batch has written; of the id log, every batch's items stay.
+    stored = load.aggregates_days * (SECONDS_A_DAY / 60) * shards * partial_units * 1_000
+    stored += batches / DAYS * id_units * 1_000 * load.retention_hours / 24
+    rollup_reads = ROLLUP_READS + ROLLUP_READS_A_MINUTE_AND_SHARD * MINUTES_OF_AN_HOUR * shards
     logs = invocations * load.log_bytes
     arch = "arm64" if load.arm64 else "x86_64"
     return {
@@ -146,9 +149,9 @@ def units_of(load: Load) -> dict[str, float]:
         f"lambda.gb_seconds_{arch}": (ingest_s + others_s) * load.memory_gb
         + authorizations * load.authorize_ms / 1e3 * load.small_memory_gb,
         f"lambda.provisioned_gb_seconds_{arch}": load.provisioned * seconds * load.memory_gb,
-        "dynamodb.write_units": batches * (batch.partial_units + batch.id_units) + ticks * ROLLUP_WRITES_A_MINUTE,
+        "dynamodb.write_units": batches * (partial_units + id_units) + ticks * rollup_writes,
         "dynamodb.read_units": batches  # the id log, before each batch
-        + ticks * ROLLUP_READS_A_MINUTE_AND_SHARD * shards
+        + seconds / ROLLUP_WINDOW_S * rollup_reads
         + publishes * shards  # a window is read whole: an item of each writer
         + queries * load.query_read_units,
         "dynamodb.storage_gb_months": stored / GB,
@@ -179,25 +182,19 @@ def item_an_event_units(load: Load) -> dict[str, float]:
     return {"dynamodb.write_units": load.events_per_day * DAYS * ITEM_AN_EVENT_UNITS}
 
 
-def write_units(events: float) -> Batch:
-    """What a batch of so many events writes: between two measured sizes in proportion, beyond them as the nearest.
+def between(measured: Sequence[tuple[int, float]], at: float) -> float:
+    """A value between two measured ones, in proportion; below the first as the first, above the last as that grows.
 
-    Why: a batch of fewer events than were measured writes no more than that one; of more, in proportion to it.
+    Shapes: measured, by size, ascending.
     """
-    first, last = BATCHES[0], BATCHES[-1]
-    if events <= first.events:
-        return first
-    if events >= last.events:
-        more = events / last.events
-        return Batch(round(events), last.partial_units * more, last.id_units * more)
-    above = bisect_left([batch.events for batch in BATCHES], events)
-    low, high = BATCHES[above - 1], BATCHES[above]
-    share = (events - low.events) / (high.events - low.events)
-    return Batch(
-        round(events),
-        low.partial_units + share * (high.partial_units - low.partial_units),
-        low.id_units + share * (high.id_units - low.id_units),
-    )
+    first, *_, last = measured
+    if at <= first[0]:
+        return first[1]
+    if at >= last[0]:
+        return last[1] * at / last[0]
+    above = bisect_left(measured, (at,))
+    (low, value), (high, next_value) = measured[above - 1], measured[above]
+    return value + (at - low) / (high - low) * (next_value - value)
 
 
 def _traced(rate: float) -> float:
