@@ -90,12 +90,12 @@ def ssm() -> "SSMClient":
 @cache
 def codedeploy() -> "CodeDeployClient":
     """The CodeDeploy client."""
-    client: CodeDeployClient = _session().client("codedeploy", config=CONFIG)
+    client: CodeDeployClient = _session().create_client("codedeploy", config=CONFIG)
     return client
 
 
 @cache
 def functions() -> "LambdaClient":
     """The Lambda client. An invocation waits for a function to start and to answer."""
-    client: LambdaClient = _session().client("lambda", config=CONFIG.merge(Config(read_timeout=40)))
+    client: LambdaClient = _session().create_client("lambda", config=CONFIG.merge(Config(read_timeout=40)))
     return client
