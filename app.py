@@ -22,14 +22,13 @@ from chalice.app import (
     SQSEvent,
 )
 
-from chalicelib import api, telemetry, wiring
+from chalicelib import wiring
+from chalicelib.cors import cors
 from chalicelib.settings import ApiAuth
 
 app = Chalice(app_name="highwater")
-app.register_middleware(ConvertToMiddleware(telemetry.logger.inject_lambda_context))
-app.register_middleware(
-    ConvertToMiddleware(telemetry.metrics.log_metrics(default_dimensions={"stage": wiring.settings().stage}))
-)
+for around in wiring.around_invocations():
+    app.register_middleware(ConvertToMiddleware(around))
 
 
 @app.on_kinesis_record(
@@ -39,7 +38,7 @@ app.register_middleware(
     starting_position="TRIM_HORIZON",
 )
 def ingest(event: KinesisEvent) -> dict[str, Any]:
-    return wiring.ingest(event.to_dict(), event.context)
+    return wiring.ingest.answer(event.to_dict(), event.context)
 
 
 @app.on_dynamodb_record(
@@ -49,7 +48,7 @@ def ingest(event: KinesisEvent) -> dict[str, Any]:
     starting_position="TRIM_HORIZON",
 )
 def capture(event: DynamoDBEvent) -> dict[str, Any]:
-    return wiring.capture(event.to_dict(), event.context)
+    return wiring.capture.answer(event.to_dict(), event.context)
 
 
 @app.on_dynamodb_record(
@@ -59,7 +58,7 @@ def capture(event: DynamoDBEvent) -> dict[str, Any]:
     starting_position="TRIM_HORIZON",
 )
 def rollup(event: DynamoDBEvent) -> dict[str, Any]:
-    return wiring.rollup(event.to_dict(), event.context)
+    return wiring.rollup.answer(event.to_dict(), event.context)
 
 
 @app.on_dynamodb_record(
@@ -69,31 +68,31 @@ def rollup(event: DynamoDBEvent) -> dict[str, Any]:
     starting_position="TRIM_HORIZON",
 )
 def fan_out(event: DynamoDBEvent) -> dict[str, Any]:
-    return wiring.fan_out(event.to_dict(), event.context)
+    return wiring.fan_out.answer(event.to_dict(), event.context)
 
 
 @app.schedule(Rate(1, unit=Rate.MINUTES))
 def tick(event: CloudWatchEvent) -> dict[str, Any]:
-    return wiring.tick(event.context)
+    return wiring.tick.answer(event.context)
 
 
 @app.on_sqs_message(queue=f"highwater-{wiring.settings().stage}-redrive", batch_size=10, maximum_concurrency=2)
 def redrive(event: SQSEvent) -> dict[str, Any]:
-    return wiring.redrive(event.to_dict(), event.context)
+    return wiring.redrive.answer(event.to_dict(), event.context)
 
 
 @app.lambda_function()
 def check_release(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    return wiring.check_release(event, context)
+    return wiring.check_release.answer(event, context)
 
 
 @app.authorizer(ttl_seconds=wiring.settings().api_tokens_max_age_ms // 1000)
 def authorize(request: AuthRequest) -> AuthResponse:
-    return api.authorize(request)
+    return wiring.authorize.answer(request)
 
 
 ACCESS = {ApiAuth.TOKEN: authorize, ApiAuth.IAM: IAMAuthorizer(), ApiAuth.NONE: None}[wiring.settings().api_auth]
-CORS = api.cors()
+CORS = cors(wiring.settings().api_cors_origin)
 PUBLIC = {"content_types": ["*/*"]}  # a GET has no content, whatever type it says it is of
 GUARDED = {**PUBLIC, "authorizer": ACCESS, "cors": CORS}
 
@@ -104,44 +103,47 @@ def _request() -> Request:
 
 @app.route("/", **PUBLIC)
 def dashboard() -> Response:
-    return api.dashboard_page(_request())
+    return wiring.api.dashboard_page(_request())
 
 
 @app.route("/assets/{version}/{name}", **PUBLIC)
 def dashboard_asset(version: str, name: str) -> Response:
-    return api.dashboard_asset(version, name, _request())
+    return wiring.api.dashboard_asset(version, name, _request())
 
 
 @app.route("/v1/metrics", **GUARDED)
 def metrics() -> Response:
-    return api.answer_caller(_request(), lambda query, grant: query.list_metrics(grant))
+    return wiring.api.answer_caller(_request(), lambda query, grant: query.list_metrics(grant))
 
 
 @app.route("/v1/metrics/{metric}", **GUARDED)
 def metric(metric: str) -> Response:
-    return api.answer_caller(_request(), lambda query, grant: query.describe_metric(grant, metric))
+    return wiring.api.answer_caller(_request(), lambda query, grant: query.describe_metric(grant, metric))
 
 
 @app.route("/v1/metrics/{metric}/windows", **GUARDED)
 def windows(metric: str) -> Response:
-    return api.windows(metric, _request(), app.lambda_context)
+    return wiring.api.windows(metric, _request(), app.lambda_context)
 
 
 @app.route("/v1/dead-letters", **GUARDED)
 def dead_letters() -> Response:
-    return api.dead_letters(_request(), app.lambda_context)
+    return wiring.api.dead_letters(_request(), app.lambda_context)
 
 
 @app.route("/v1/stream", **GUARDED)
 def stream() -> Response:
-    return api.stream(_request(), app.lambda_context)
+    return wiring.api.stream(_request(), app.lambda_context)
 
 
 @app.route("/v1/health", **PUBLIC)
 def health() -> Response:
-    return api.answer(_request(), lambda query: query.health())
+    return wiring.api.answer(_request(), lambda query: query.health())
 
 
 @app.route("/openapi.json", cors=CORS, **PUBLIC)
 def openapi() -> Response:
-    return api.openapi(_request())
+    return wiring.api.openapi(_request())
+
+
+wiring.prepare()

@@ -34,7 +34,7 @@ from chalicelib.consumers.ingest import Ingest
 from chalicelib.consumers.ports import Done
 from chalicelib.effects import Effect
 from chalicelib.records.shard import Shard
-from chalicelib.wiring import decoder
+from chalicelib.wiring.decoder import make_decoder
 
 DAY_MS = 86_400_000
 HORIZON_MS = 900_000
@@ -87,9 +87,9 @@ def make_ingest(
     ids = CountedIds(IdsTable(client, f"highwater-{stage}-ids", DAY_MS), OneShard(shard_id), HORIZON_MS)
     return Ingest(
         catalog,
-        decoder(catalog, DAY_MS, 300_000),
+        make_decoder(catalog, DAY_MS, 300_000),
         partials=table,
-        dead_letters=DeadLettersBucket(client, "none"),
+        dead_letters=DeadLettersBucket(lambda: client, "none"),
         progress=table,
         ids=ids,
         handlers=definitions.HANDLERS,

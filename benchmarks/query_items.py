@@ -98,7 +98,7 @@ def make_query(catalog: Catalog, table: AggregatesTable, endpoint_url: str) -> Q
         progress=table,
         settled=table,
         shards=EventsStream(aws.client("kinesis", endpoint_url), stream),
-        letters=DeadLettersReader(aws.client("s3", endpoint_url), f"highwater-{STAGE}-dead-letters"),
+        letters=lambda: DeadLettersReader(aws.client("s3", endpoint_url), f"highwater-{STAGE}-dead-letters"),
         clock_ms=lambda: ARRIVED_AT_MS,
     )
 

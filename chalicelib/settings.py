@@ -16,6 +16,12 @@ from chalicelib.aggregates.windows import DURATION_MS_MAX, format_duration, pars
 from chalicelib.errors import SettingError
 
 API_TOKENS_MAX_AGE_MS_MAX = 3_600_000  # API Gateway keeps no authorizer's answer for longer
+# What only the template knows: its form, and the functions that cannot do without.
+LOCATORS = {
+    "RESULTS_TOPIC_ARN": (r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+", {"fan_out", "ingest", "tick"}),
+    "REDRIVE_QUEUE_URL": (r"https?://[^\s/]+/\S+", {"redrive"}),
+}
+FLAGS = {"1": True, "true": True, "0": False, "false": False}
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -28,9 +34,15 @@ class ApiAuth(StrEnum):
 
 
 class Settings(Struct, frozen=True):
-    """A stage's settings. Units: what ends in _ms is milliseconds."""
+    """A stage's settings. Units: what ends in _ms is milliseconds.
+
+    Shapes: function is the one that Lambda starts here, by its name in `app.py`, `api` for the routes; None elsewhere.
+            is_traced says whether there is a daemon that takes traces.
+    """
 
     stage: str
+    function: str | None
+    is_traced: bool
     events_stream: str
     aggregates_table: str
     orders_table: str
@@ -52,21 +64,25 @@ class Settings(Struct, frozen=True):
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings; a stage's resources have their usual names unless a variable says otherwise.
 
-    Raises: SettingError, naming the variable that is missing or malformed.
+    Raises: SettingError, naming the variable that is missing or malformed: whatever the function, and what this one
+            cannot do without.
     """
+    function = _function(environment)
     stage = environment.get("STAGE", "")
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,19}", stage):
         raise SettingError(f"STAGE is a name of 1..20 of a-z, 0-9 and -, a letter first, not {stage!r}")
     return Settings(
         stage=stage,
+        function=function,
+        is_traced=_is_traced(environment),
         events_stream=_name(environment, "EVENTS_STREAM", f"highwater-{stage}-events"),
         aggregates_table=_name(environment, "AGGREGATES_TABLE", f"highwater-{stage}-aggregates"),
         orders_table=_name(environment, "ORDERS_TABLE", f"highwater-{stage}-orders"),
         dead_letters_bucket=_name(environment, "DEAD_LETTERS_BUCKET", f"highwater-{stage}-dead-letters"),
         ids_table=_name(environment, "IDS_TABLE", f"highwater-{stage}-ids"),
         idempotency_table=_name(environment, "IDEMPOTENCY_TABLE", f"highwater-{stage}-idempotency"),
-        results_topic_arn=environment.get("RESULTS_TOPIC_ARN", ""),
-        redrive_queue_url=environment.get("REDRIVE_QUEUE_URL", ""),
+        results_topic_arn=_locator(environment, "RESULTS_TOPIC_ARN", function),
+        redrive_queue_url=_locator(environment, "REDRIVE_QUEUE_URL", function),
         lateness_ms=_duration(environment, "LATENESS", "1d"),
         future_tolerance_ms=_duration(environment, "FUTURE_TOLERANCE", "5m"),
         dedup_horizon_ms=_duration(environment, "DEDUP_HORIZON", "15m"),
@@ -83,6 +99,40 @@ def _name(environment: Mapping[str, str], variable: str, usual: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{3,128}", name):
         raise SettingError(f"{variable} is a resource's name (3..128 of A-Z, a-z, 0-9, . _ -), not {name[:40]!r}")
     return name
+
+
+def _locator(environment: Mapping[str, str], variable: str, function: str | None) -> str:
+    """Read where something is; a function that does without need not be told."""
+    locator = environment.get(variable, "")
+    form, needed_by = LOCATORS[variable]
+    if not locator and function in needed_by:
+        raise SettingError(f"{variable} is missing, and the function {function} cannot do without")
+    if locator and not re.fullmatch(form, locator):
+        raise SettingError(f"{variable} is malformed: {locator[:80]!r}")
+    return locator
+
+
+def _function(environment: Mapping[str, str]) -> str | None:
+    """Read which function Lambda starts here: `app.app` are the routes, `app.ingest` is `ingest`.
+
+    Source: AWS Lambda Developer Guide, "Defined runtime environment variables".
+    """
+    module, _, attribute = environment.get("_HANDLER", "").partition(".")
+    if module != "app":
+        return None
+    return "api" if attribute == "app" else attribute
+
+
+def _is_traced(environment: Mapping[str, str]) -> bool:
+    """Read whether there is somebody to tell traces to, and nobody has forbidden it.
+
+    Why: Lambda names X-Ray's daemon in the environment, a local stage has none; `POWERTOOLS_TRACE_DISABLED` is
+         Powertools' own switch, and the cheaper here: off, X-Ray's SDK is not even loaded.
+    """
+    is_disabled = environment.get("POWERTOOLS_TRACE_DISABLED", "false").lower()
+    if is_disabled not in FLAGS:
+        raise SettingError(f"POWERTOOLS_TRACE_DISABLED is true or false, not {is_disabled[:40]!r}")
+    return bool(environment.get("AWS_XRAY_DAEMON_ADDRESS")) and not FLAGS[is_disabled]
 
 
 def _duration(environment: Mapping[str, str], variable: str, usual: str, at_most_ms: int = DURATION_MS_MAX) -> int:

@@ -4,26 +4,30 @@ Reports come in, numbers and names go out: no payload, no key of an event ever r
 dimensions `service` and `stage`; the second is a default that `app.py` sets, for nothing here reads the environment.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from http import HTTPStatus
 from traceback import extract_tb
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
-from chalicelib.access.errors import Refusal
-from chalicelib.consumers.alerts import AlertReport
-from chalicelib.consumers.capture import CaptureReport
-from chalicelib.consumers.fan_out import FanOutReport
-from chalicelib.consumers.ingest import IngestReport
-from chalicelib.consumers.publish import PublishReport
-from chalicelib.consumers.redrive import RedriveReport
-from chalicelib.consumers.rollup import RollupReport
-from chalicelib.consumers.settle import SettleReport
-from chalicelib.consumers.tick import TickReport
 from chalicelib.records.rejection import Reason
-from chalicelib.release.check import ReleaseReport
+
+if TYPE_CHECKING:  # a function loads its own use case, and no other's
+    from chalicelib.access.errors import Refusal
+    from chalicelib.consumers.alerts import AlertReport
+    from chalicelib.consumers.capture import CaptureReport
+    from chalicelib.consumers.fan_out import FanOutReport
+    from chalicelib.consumers.ingest import IngestReport
+    from chalicelib.consumers.publish import PublishReport
+    from chalicelib.consumers.redrive import RedriveReport
+    from chalicelib.consumers.rollup import RollupReport
+    from chalicelib.consumers.settle import SettleReport
+    from chalicelib.consumers.tick import TickReport
+    from chalicelib.release.check import ReleaseReport
 
 NAMESPACE = "Highwater"
 SERVICE = "highwater"

@@ -3,11 +3,8 @@
 import argparse
 import logging
 import shlex
-import signal
 import sys
-import threading
 from contextlib import nullcontext
-from typing import NoReturn
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -16,9 +13,8 @@ from rich.table import Table
 
 from localstage import LocalStage, StageError
 from localstage.logs import LogTail
-from ops.arguments import count
-
-PORT_MAX = 65_535
+from localstage.terminal import interrupt_on_signals, port, wait_for_a_signal
+from ops.arguments import count, setting
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,8 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
     )
-    for stop_signal in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop_signal, _interrupt)
+    interrupt_on_signals()
     try:
         with LocalStage(
             options.stage,
@@ -42,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         ) as stage:
             _show_summary(console, stage)
             with _log_tail(console, stage) if options.logs else nullcontext():
-                _wait_for_a_signal()
+                wait_for_a_signal()
     except KeyboardInterrupt:
         return 0
     except (StageError, ValueError) as error:
@@ -58,43 +53,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--shards", type=count, default=4, help="of the events stream (%(default)s)")
     add(
         "--aws-port",
-        type=_port,
+        type=port,
         default=4566,
         help="of the emulated AWS, on 127.0.0.1; 0 takes a free one (%(default)s)",
     )
-    add("--api-port", type=_port, default=8000, help="of the HTTP API, on 127.0.0.1; 0 takes a free one (%(default)s)")
+    add("--api-port", type=port, default=8000, help="of the HTTP API, on 127.0.0.1; 0 takes a free one (%(default)s)")
     add("--api-prefix", default="", metavar="/NAME", help="what the API stands under, as a deployed one does (nothing)")
     add("--redeliver", type=float, default=0, help="the fraction of batches delivered twice on purpose (%(default)s)")
-    add("--set", action="append", default=[], type=_setting, metavar="NAME=VALUE", help="a setting; repeatable")
+    add("--set", action="append", default=[], type=setting, metavar="NAME=VALUE", help="a setting; repeatable")
     add("--logs", action="store_true", help="show what the functions log")
     return parser
-
-
-def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= PORT_MAX:
-        raise argparse.ArgumentTypeError(f"{number} is no port from 0 to {PORT_MAX}")
-    return number
-
-
-def _setting(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    return name, value
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def _wait_for_a_signal() -> None:
-    try:
-        threading.Event().wait()
-    finally:
-        # From here on it stops; a second, impatient Ctrl-C would only interrupt that.
-        for stop_signal in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(stop_signal, signal.SIG_IGN)
 
 
 def _show_summary(console: Console, stage: LocalStage) -> None:

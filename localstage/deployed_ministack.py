@@ -6,7 +6,10 @@ is put right here, one function for each. The rest is MiniStack's own, its SAM t
 # ruff: noqa: SLF001  MiniStack has no other way in
 
 from collections.abc import Callable, Coroutine, Mapping
+from contextvars import ContextVar
 from typing import Any
+
+from chalicelib.errors import InvariantError
 
 Props = dict[str, Any]
 Made = tuple[str, dict[str, Any]]  # physical id, attributes
@@ -19,6 +22,8 @@ import os, sys
 if not sys.flags.isolated:
     os.execv(sys.executable, [sys.executable, "-I", "-S", *sys.argv])
 """
+INIT = "os.environ.update(env)"  # in MiniStack's script; Lambda has told the handler by then
+TELL_HANDLER = f'{INIT}; os.environ["_HANDLER"] = module_name + "." + handler_name'
 # An update of a function makes another state of it, and leaves all this as it is.
 KEPT = (
     "versions",
@@ -34,11 +39,15 @@ KEPT = (
 
 
 def isolated(detect: Callable[[str], tuple[str, str]]) -> Callable[[str], tuple[str, str]]:
-    """Make what MiniStack starts for a function see nothing but Python, the layers and the zip."""
+    """Make what MiniStack starts for a function see nothing but Python, the layers and the zip, and its handler."""
 
     def detect_isolated(runtime: str) -> tuple[str, str]:
         binary, script = detect(runtime)
-        return binary, (ISOLATED + script if runtime.startswith("python") else script)
+        if not runtime.startswith("python"):
+            return binary, script
+        if INIT not in script:
+            raise InvariantError("MiniStack starts functions in another way than it did")
+        return binary, ISOLATED + script.replace(INIT, TELL_HANDLER)
 
     return detect_isolated
 
@@ -64,8 +73,7 @@ def tolerant(
     """Leave out what MiniStack cannot make, rather than fail: the physical id says so."""
 
     def provision_or_leave_out(resource_type: str, logical_id: str, props: Props, stack: str) -> Made:
-        of_metric_math = resource_type == "AWS::CloudWatch::Alarm" and "Metrics" in props
-        if of_metric_math or not makes(resource_type):
+        if not makes(resource_type):
             return LEFT_OUT + logical_id, {}
         return provision(resource_type, logical_id, props, stack)
 
@@ -120,6 +128,32 @@ def answered(handle: Callable[[Any], tuple[int, Any, bytes]]) -> Callable[[Any],
     return handle_answered
 
 
+class Transform:
+    """Tells SAM's transform the parameters of the stack: MiniStack transforms without, and so by their defaults."""
+
+    def __init__(self, transform: Callable[..., Any], members: Callable[[Any, str], list[dict[str, str]]]) -> None:
+        self._transform = transform
+        self._members = members
+        self._parameters: ContextVar[dict[str, str] | None] = ContextVar("parameters", default=None)
+
+    def knowing(self, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Handle a request, and know its parameters meanwhile."""
+
+        def handle_knowing(request: Any) -> Any:
+            given = {each["Key"]: each.get("Value", "") for each in self._members(request, "Parameters")}
+            token = self._parameters.set(given)
+            try:
+                return handle(request)
+            finally:
+                self._parameters.reset(token)
+
+        return handle_knowing
+
+    def __call__(self, template: Props, _none: Mapping[str, str], policies: Any) -> Any:
+        """Transform."""
+        return self._transform(template, self._parameters.get() or {}, policies)
+
+
 class Rollback:
     """Takes an update back as CloudFormation does: to what was there before, where MiniStack deletes all it touched."""
 
@@ -154,7 +188,8 @@ def put_right() -> None:
     """Put MiniStack right, in this process."""
     from ministack.core import lambda_runtime  # noqa: PLC0415  it reads its settings when it is imported
     from ministack.services import apigateway_v1, cloudformation, lambda_svc  # noqa: PLC0415
-    from ministack.services.cloudformation import changesets, handlers, provisioners, stacks  # noqa: PLC0415
+    from ministack.services.cloudformation import changesets, handlers, helpers, provisioners, stacks  # noqa: PLC0415
+    from samtranslator.translator import transform  # noqa: PLC0415
 
     runtime: Any = lambda_runtime
     runtime._detect_runtime_binary = isolated(runtime._detect_runtime_binary)
@@ -170,6 +205,9 @@ def put_right() -> None:
     provisioners._provision_resource = tolerant(provisioners._provision_resource, makes)
     stacks._provision_resource = provisioners._provision_resource
     actions = handlers._ACTION_HANDLERS
+    knowing = Transform(transform.transform, helpers._extract_members)
+    transform.transform = knowing
+    actions["CreateChangeSet"] = knowing.knowing(actions["CreateChangeSet"])
     actions["DeleteChangeSet"] = answered(actions["DeleteChangeSet"])
     rollback = Rollback(
         stacks._deploy_stack_async, provisioners._update_resource, provisioners._delete_resource, cloudformation._stacks

@@ -65,6 +65,7 @@ class FunctionSpec:
     timeout_seconds: int = 60
     memory_mb: int = 128
     concurrency: int = 4
+    is_traced: bool = False  # whether X-Ray has picked its invocations
     imports: Sequence[Path] | None = None
 
 
@@ -354,7 +355,7 @@ class _RuntimeApiHandler(BaseHTTPRequestHandler):
                 "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
                 "Lambda-Runtime-Deadline-Ms": str(invocation.deadline_ms),
                 "Lambda-Runtime-Invoked-Function-Arn": environment.spec.arn,
-                "Lambda-Runtime-Trace-Id": f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0",
+                "Lambda-Runtime-Trace-Id": _trace_header(environment.spec.is_traced),
             },
         )
 
@@ -384,6 +385,15 @@ class _RuntimeApiHandler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def _trace_header(is_sampled: bool) -> str:
+    """As Lambda hands it to an invocation: the trace, Lambda's own segment of it, and whether it is kept.
+
+    Source: AWS X-Ray Developer Guide, "Tracing header".
+    """
+    root = f"1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]}"
+    return f"Root={root};Parent={uuid.uuid4().hex[:16]};Sampled={int(is_sampled)}"
 
 
 def _environment_variables(spec: FunctionSpec, runtime_api_port: int) -> dict[str, str]:

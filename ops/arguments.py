@@ -43,8 +43,8 @@ def url(text: str) -> str:
     return text
 
 
-def assignment(text: str) -> tuple[str, str]:
-    """A parameter's name and its value."""
+def setting(text: str) -> tuple[str, str]:
+    """A name and its value."""
     name, equals, value = text.partition("=")
     if not (name and equals):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")

@@ -4,6 +4,7 @@ CloudFormation does the work, by a change set that is shown before it is carried
 begun again where it can be; one that would change nothing says so.
 """
 
+import hashlib
 import os
 import sys
 import uuid
@@ -13,19 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import orjson
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, WaiterError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ops.arguments import REFUSED, Parser, assignment, url
+from ops.arguments import REFUSED, Parser, setting, url
 from ops.artifacts import LOOPBACK, Bucket, PackageError, is_bucket_name, load_package
 from ops.parameters import ParameterError, check_stage, read
 from ops.stack import Stack, StackError, StackEvent, would_change_nothing
+from ops.template import Template
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 DEPLOYED = 0
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]  # the last is for SAM's transform
+RELEASE = "Release"  # the parameter by which SAM gives functions a new version
 BUCKET_VARIABLE = "DEPLOY_BUCKET"
 CHANGES = {"Add": "green", "Modify": "yellow", "Remove": "red"}
 
@@ -75,7 +79,10 @@ def deploy(
     session = session or boto3.Session()
     store = Bucket(session.client("s3", endpoint_url=endpoint_url), bucket)
     store.ensure()
-    template_url = store.put_template(store.put_code(package))
+    template = store.put_code(package)
+    if RELEASE in template["Parameters"]:
+        parameters.setdefault(RELEASE, _digest(template, parameters))
+    template_url = store.put_template(template)
 
     cloudformation: Any = session.client("cloudformation", endpoint_url=endpoint_url)
     stack = Stack(cloudformation, f"highwater-{stage}", hear)
@@ -96,6 +103,11 @@ def deploy(
     else:
         cloudformation.delete_change_set(**change_set)
     return Deployed(stack, changes, stack.outputs())
+
+
+def _digest(template: Template, parameters: Mapping[str, str]) -> str:
+    """Of all that a release is made of: the template says the code by its digest."""
+    return hashlib.sha256(orjson.dumps([template, parameters], option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _changes(cloudformation: Any, change_set: Mapping[str, str]) -> Sequence[Change]:
@@ -202,7 +214,7 @@ def _parser() -> Parser:
     add("--arch", choices=("x86_64", "arm64"), help="what the package has to be for (default: as it is)")
     add("--package-dir", type=Path, default=PROJECT_DIR / "out", help="where `make package` has put it (%(default)s)")
     set_help = "a parameter in place of the one in .chalice/parameters.json; repeatable"
-    add("--set", action="append", default=[], type=assignment, metavar="NAME=VALUE", help=set_help)
+    add("--set", action="append", default=[], type=setting, metavar="NAME=VALUE", help=set_help)
     return parser
 
 

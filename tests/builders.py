@@ -40,7 +40,7 @@ CHANGES_CATALOG = Catalog(
 
 
 def make_decoder(catalog=CATALOG, lateness_ms=DAY_MS, future_tolerance_ms=5 * MINUTE_MS):
-    return decoder(catalog, lateness_ms, future_tolerance_ms, {ORDERS_TABLE: "order.changed"})
+    return decoder.make_decoder(catalog, lateness_ms, future_tolerance_ms, {ORDERS_TABLE: "order.changed"})
 
 
 def order(number=1, *, time="2026-11-24T11:59:30Z", amount=12.5, user_id="ada", **data):

@@ -2,9 +2,13 @@
 
 import io
 import logging
+import sys
 from contextlib import contextmanager
 
 from chalicelib import telemetry
+
+RESULTS_TOPIC_ARN = "arn:aws:sns:us-east-1:000000000000:results"  # of a topic that nobody publishes on
+CONTAINER = ("chalicelib.wiring", "chalicelib.aws.clients")  # what a container keeps
 
 
 class Context:
@@ -18,6 +22,14 @@ class Context:
 
     def get_remaining_time_in_millis(self):
         return 60_000
+
+
+def forget():
+    """Make the next call a cold start: nothing that wiring has made is there any more, and no client."""
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith(CONTAINER)]
+    for made_once in [each for module in modules for each in vars(module).values()]:
+        if hasattr(made_once, "cache_clear"):
+            made_once.cache_clear()
 
 
 @contextmanager

@@ -1,13 +1,15 @@
 """Clients of AWS services, made when first asked for and shared by the container.
 
-botocore finds endpoint, region and credentials by its own rules (`AWS_ENDPOINT_URL` among them).
+botocore finds endpoint, region and credentials by its own rules (`AWS_ENDPOINT_URL` among them). All clients are of one
+session, which reads once what they have in common. It is botocore's own: boto3's makes the same clients, and brings
+S3's transfer manager and resources to every cold start, which nothing here uses.
 """
 
 from functools import cache
 from typing import TYPE_CHECKING
 
-import boto3
 from botocore.config import Config
+from botocore.session import Session
 
 if TYPE_CHECKING:
     from mypy_boto3_codedeploy import CodeDeployClient
@@ -32,68 +34,68 @@ CONFIG = Config(
 
 
 @cache
-def _session() -> boto3.session.Session:
-    return boto3.session.Session()
+def _session() -> Session:
+    return Session()
 
 
 @cache
 def dynamodb() -> "DynamoDBClient":
     """The DynamoDB client."""
-    client: DynamoDBClient = _session().client("dynamodb", config=CONFIG)
+    client: DynamoDBClient = _session().create_client("dynamodb", config=CONFIG)
     return client
 
 
 @cache
 def s3() -> "S3Client":
     """The S3 client."""
-    client: S3Client = _session().client("s3", config=CONFIG)
+    client: S3Client = _session().create_client("s3", config=CONFIG)
     return client
 
 
 @cache
 def secretsmanager() -> "SecretsManagerClient":
     """The Secrets Manager client."""
-    client: SecretsManagerClient = _session().client("secretsmanager", config=CONFIG)
+    client: SecretsManagerClient = _session().create_client("secretsmanager", config=CONFIG)
     return client
 
 
 @cache
 def kinesis() -> "KinesisClient":
     """The Kinesis client."""
-    client: KinesisClient = _session().client("kinesis", config=CONFIG)
+    client: KinesisClient = _session().create_client("kinesis", config=CONFIG)
     return client
 
 
 @cache
 def sns() -> "SNSClient":
     """The SNS client."""
-    client: SNSClient = _session().client("sns", config=CONFIG)
+    client: SNSClient = _session().create_client("sns", config=CONFIG)
     return client
 
 
 @cache
 def sqs() -> "SQSClient":
     """The SQS client."""
-    client: SQSClient = _session().client("sqs", config=CONFIG)
+    client: SQSClient = _session().create_client("sqs", config=CONFIG)
     return client
 
 
 @cache
 def ssm() -> "SSMClient":
     """The SSM client."""
-    client: SSMClient = _session().client("ssm", config=CONFIG)
+    client: SSMClient = _session().create_client("ssm", config=CONFIG)
     return client
 
 
 @cache
 def codedeploy() -> "CodeDeployClient":
     """The CodeDeploy client."""
-    client: CodeDeployClient = _session().client("codedeploy", config=CONFIG)
+    client: CodeDeployClient = _session().create_client("codedeploy", config=CONFIG)
     return client
 
 
 @cache
 def functions() -> "LambdaClient":
     """The Lambda client. An invocation waits for a function to start and to answer."""
-    client: LambdaClient = _session().client("lambda", config=CONFIG.merge(Config(read_timeout=40)))
+    client: LambdaClient = _session().create_client("lambda", config=CONFIG.merge(Config(read_timeout=40)))
     return client

@@ -14,6 +14,15 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 
+Carry = Callable[[Callable[[Any], Any]], Callable[[Any], Any]]
+_carries: list[Carry] = []
+
+
+def carry_by(carry: Carry) -> None:
+    """Have each call that goes to another thread wrapped by the one that asks for it: it can so carry a trace on."""
+    _carries.append(carry)
+
+
 @cache
 def _executor(threads: str) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(CONCURRENCY_MAX, thread_name_prefix=threads)
@@ -28,6 +37,8 @@ def call_all(call: Callable[[A], R], arguments: Sequence[A], timeout_ms: int, th
     """
     if timeout_ms <= 0:
         return [_never_begun() for _ in arguments]
+    for carry in _carries:
+        call = carry(call)
     futures = [_executor(threads).submit(call, argument) for argument in arguments]
     _, unfinished = wait(futures, timeout_ms / 1000)
     for future in unfinished:

@@ -7,7 +7,7 @@ so a retry, however it cuts the batch, overwrites an object with itself.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from chalicelib.aggregates.windows import format_instant
@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 
 
 class DeadLettersBucket:
-    """The DeadLetterStore of ingest, on S3."""
+    """The DeadLetterStore of ingest, on S3.
 
-    def __init__(self, client: "S3Client", name: str) -> None:
+    Shapes: client makes the client, when first needed: most containers see no dead letter, and S3's client costs more
+            of a cold start than any other.
+    """
+
+    def __init__(self, client: Callable[[], "S3Client"], name: str) -> None:
         self._client = client
         self._name = name
 
@@ -33,10 +37,13 @@ class DeadLettersBucket:
         self, stream: str, shard_id: str, rejected: Mapping[int, tuple[Record, Sequence[Rejected]]], timeout_ms: int
     ) -> dict[int, str]:
         """Store the dead letters of these records, at once. Returns the errors' names of those that failed."""
+        if not rejected:
+            return {}
+        client = self._client()
 
         def put(place: int) -> None:
             record, pieces = rejected[place]
-            self._client.put_object(
+            client.put_object(
                 Bucket=self._name,
                 Key=object_key(stream, shard_id, record),
                 Body=encode(stream, shard_id, record, pieces),

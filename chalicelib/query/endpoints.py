@@ -64,7 +64,7 @@ class Query:
         progress: ProgressReader,
         settled: SettledReader,
         shards: ShardLister,
-        letters: LettersReader,
+        letters: Callable[[], LettersReader],
         clock_ms: Callable[[], int],
     ) -> None:
         self._catalog = catalog
@@ -146,9 +146,10 @@ class Query:
         began_ms = self._clock_ms()
         request = parse_dead_letters_request(parameters, began_ms)
         time_left_ms = bind(self._time_left_ms, began_ms, remaining_ms)
-        listed = self._letters.list_objects(request.start_day, request.end_day, time_left_ms(), OBJECTS_LISTED_MAX)
+        letters = self._letters()
+        listed = letters.list_objects(request.start_day, request.end_day, time_left_ms(), OBJECTS_LISTED_MAX)
         newest = listed.objects[:OBJECTS_READ_MAX]
-        summaries = self._letters.read_objects(newest, bind(summarize, request), time_left_ms)
+        summaries = letters.read_objects(newest, bind(summarize, request), time_left_ms)
         return json_answer(describe_dead_letters(request, listed, summaries))
 
     def _read_standing(

@@ -1,7 +1,8 @@
 """The KPL's aggregated record format: one Kinesis record that carries many user records.
 
 Only this file imports `aws_kinesis_agg`, whose modules load in one order only: `deaggregator` first, for it puts the
-package's own folder on `sys.path`, which `messages_pb2` needs to find its neighbour `config_pb2`.
+package's own folder on `sys.path`, which `messages_pb2` needs to find its neighbour `config_pb2`. They are loaded with
+the first aggregate: with protobuf they cost more of a cold start than all that reads other records.
 
 We use the library's protobuf messages and check what its deaggregator does not: that re-encodes every record in
 base64, silently drops the records behind a bad index, and passes a corrupt digest through.
@@ -11,13 +12,12 @@ Source: "KPL Aggregated Record Format", awslabs/amazon-kinesis-producer, aggrega
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import md5
 from operator import attrgetter
+from typing import Any
 
-import aws_kinesis_agg.deaggregator  # noqa: F401  must come before messages_pb2, see above
-from aws_kinesis_agg import DIGEST_SIZE, MAGIC, messages_pb2
-from google.protobuf.message import DecodeError
+from aws_kinesis_agg import DIGEST_SIZE, MAGIC
 from msgspec import Struct
 
 SIGNATURE = "a"  # the partition key of every record that the KPL itself aggregated; what counts is its hash key
@@ -81,10 +81,7 @@ def deaggregate(data: bytes) -> Aggregate:
     body, digest = data[len(MAGIC) : -DIGEST_SIZE], data[-DIGEST_SIZE:]
     if md5(body, usedforsecurity=False).digest() != digest:
         raise BrokenAggregateError("the MD5 digest does not match")
-    try:
-        message = messages_pb2.AggregatedRecord.FromString(body)
-    except DecodeError as error:
-        raise BrokenAggregateError("the protobuf message cannot be parsed") from error
+    message = _parse_message(body)
     records = list(message.records)  # the container makes a wrapper anew for each record, each time one goes through it
     if not records:
         raise BrokenAggregateError("it holds no user record")
@@ -108,6 +105,24 @@ def deaggregate(data: bytes) -> Aggregate:
     return Aggregate(
         payloads, message.partition_key_table, partition_key_indexes, explicit_hash_keys, explicit_hash_key_indexes
     )
+
+
+def _parse_message(body: bytes) -> Any:
+    message_class, decode_error = _message_class()
+    try:
+        return message_class.FromString(body)
+    except decode_error as error:
+        raise BrokenAggregateError("the protobuf message cannot be parsed") from error
+
+
+@cache
+def _message_class() -> tuple[Any, type[Exception]]:
+    """The library's class of the message, and what it raises for bytes that are none."""
+    import aws_kinesis_agg.deaggregator  # noqa: F401, PLC0415  must come before messages_pb2, see above
+    from aws_kinesis_agg import messages_pb2  # noqa: PLC0415
+    from google.protobuf.message import DecodeError  # noqa: PLC0415
+
+    return messages_pb2.AggregatedRecord, DecodeError
 
 
 def _parse_hash_key(text: str | bytes) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ops.arguments import REFUSED, Parser, assignment
+from ops.arguments import REFUSED, Parser, setting
 from ops.cost.load import DAYS, Load, item_an_event_units, units_of
 from ops.cost.prices import PRICES_PATH, PriceError, Prices, Units, dollars, dollars_by_unit, read_prices
 
@@ -105,7 +105,7 @@ def _parser() -> Parser:
     add("--prices", type=Path, default=PRICES_PATH, help="the table of unit prices (%(default)s)")
     add("--brief", action="store_true", help="by service alone")
     set_help = f"an input of the model in place of its default; repeatable: {', '.join(SETTABLE)}"
-    add("--set", action="append", default=[], type=assignment, metavar="NAME=VALUE", help=set_help)
+    add("--set", action="append", default=[], type=setting, metavar="NAME=VALUE", help=set_help)
     return parser
 
 

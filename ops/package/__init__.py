@@ -101,14 +101,18 @@ def package(
         finish(template, declared, target)
         save(template, out_dir / PACKAGED)
     made = Package(template, out_dir / PACKAGED, deployment, sketches)
-    _check_sizes(made)
+    check_sizes(made)
     return made
 
 
-def _check_sizes(made: Package) -> None:
+def check_sizes(made: Package) -> None:
+    """Hold a package against its budgets.
+
+    Raises: PackageError naming the archive that is over its own, and what takes the most of it.
+    """
     if made.deployment.zipped_bytes > DEPLOYMENT_BYTES_MAX:
         raise PackageError(
-            f"deployment.zip has {made.deployment.zipped_bytes:,} bytes, {DEPLOYMENT_BYTES_MAX:,} at most;"
+            f"{made.deployment.path.name} has {made.deployment.zipped_bytes:,} bytes, {DEPLOYMENT_BYTES_MAX:,} at most;"
             f" the largest in it: {made.deployment.largest()}"
         )
     if made.unzipped_bytes > UNZIPPED_BYTES_MAX:

@@ -24,7 +24,7 @@ def summary(made: Package) -> Table:
     for archive in made.archives:
         zipped_max = f"{DEPLOYMENT_BYTES_MAX / 1e6:.0f} zipped" if archive is made.deployment else ""
         table.add_row(
-            f"[bold]{archive.path}",
+            f"[bold]{archive.path.name}",
             f"{archive.zipped_bytes / 1e6:.2f}",
             f"{archive.unzipped_bytes / 1e6:.1f}",
             zipped_max,
@@ -57,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"ops.package: {error}\n")
         return REFUSED
     console.print(summary(made))
-    console.print(f"{made.template_path}: the template of stage {options.stage}, {options.arch}")
+    console.print(
+        f"Stage {options.stage} for {options.arch}, in {options.out}: deploy {made.template_path.name}.", soft_wrap=True
+    )
     return 0
 
 

@@ -3,7 +3,6 @@
 python -m ops.package.application    in the project; takes the variables of its functions as JSON, tells it as JSON
 """
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -12,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ops.package.errors import PackageError
+from ops.package.errors import told_by
 from ops.template import Template
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -42,7 +41,7 @@ def declared_by(project: Path, template: Template) -> Declared:
         check=False,
     )
     if done.returncode:
-        raise PackageError(done.stderr.strip().splitlines()[-1])
+        raise told_by(done.stderr)
     return Declared(**json.loads(done.stdout))
 
 
@@ -64,9 +63,10 @@ def _variables(properties: Mapping[str, object]) -> dict[str, str]:
 
 def main() -> int:
     """Tell it. Returns: 0, or 2 with one line when a function's settings are not right."""
-    from chalicelib import wiring  # noqa: PLC0415  (of the project, and with a function's variables)
+    from chalicelib.decisions import fingerprint  # noqa: PLC0415  (of the project, and with a function's variables)
     from chalicelib.errors import SettingError  # noqa: PLC0415  (as above)
     from chalicelib.settings import read_settings  # noqa: PLC0415  (as above)
+    from chalicelib.wiring.stage import CATALOG, settings  # noqa: PLC0415  (as above)
 
     for function, variables in json.load(sys.stdin).items():
         try:
@@ -74,10 +74,8 @@ def main() -> int:
         except SettingError as error:
             sys.stderr.write(f"{function}: {error}\n")
             return 2
-    has_sketches = any(metric.has_sketches for metric in wiring.CATALOG.metrics.values())
-    decisions = ""
-    if importlib.util.find_spec("chalicelib.decisions"):
-        decisions = importlib.import_module("chalicelib.decisions").fingerprint(wiring.CATALOG, wiring.settings())
+    has_sketches = any(metric.has_sketches for metric in CATALOG.metrics.values())
+    decisions = fingerprint(CATALOG, settings())
     sys.stdout.write(json.dumps(asdict(Declared(has_sketches, decisions))))
     return 0
 

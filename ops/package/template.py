@@ -15,7 +15,7 @@ import yaml
 
 from ops.package.application import Declared
 from ops.package.dependencies import Target
-from ops.package.errors import PackageError
+from ops.package.errors import PackageError, told_by
 from ops.template import TEMPLATE_PATH, Template
 
 PACKAGED = "sam.yaml"
@@ -75,8 +75,7 @@ def generate(project: Path, stage: str) -> Template:
         check=False,
     )
     if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1]
-        raise PackageError(last.removeprefix("chalicelib.errors.SettingError: ").removeprefix("Error: "))
+        raise told_by(f"{done.stdout}\n{done.stderr}")
     template: Template = yaml.safe_load((project / "out" / PACKAGED).read_text())
     return template
 

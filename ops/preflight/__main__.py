@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError
 from rich.console import Console
 
 from ops import parameters
-from ops.arguments import REFUSED, Parser, assignment, url
+from ops.arguments import REFUSED, Parser, setting, url
 from ops.artifacts import PackageError, load_package
 from ops.parameters import ParameterError
 from ops.preflight import access, data, functions, live, mappings, releases, watch
@@ -75,7 +75,7 @@ def _parser() -> Parser:
     add("--stage", required=True, help="which stage")
     add("--package-dir", type=Path, default=PROJECT_DIR / "out", help="where `make package` has put it (%(default)s)")
     set_help = "a parameter in place of the one in .chalice/parameters.json; repeatable"
-    add("--set", action="append", default=[], type=assignment, metavar="NAME=VALUE", help=set_help)
+    add("--set", action="append", default=[], type=setting, metavar="NAME=VALUE", help=set_help)
     add("--live", action="store_true", help="hold the stage that runs against the package, too")
     add("--endpoint-url", type=url, help="where AWS is, with --live (default: as botocore, AWS_ENDPOINT_URL included)")
     return parser

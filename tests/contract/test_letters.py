@@ -215,7 +215,7 @@ def test_a_bucket_that_is_not_there_is_transient_for_redrive_whose_attempts_are_
 
 def put_as_ingest_does(bucket, number, arrived_at_ms):
     rejected = {0: (record(b"", number, arrived_at_ms=arrived_at_ms), [Rejected(REFUSAL, "ada", None, b"x")])}
-    assert DeadLettersBucket(bucket.s3, bucket.name).put_dead_letters(STREAM, SHARD, rejected, PLENTY_MS) == {}
+    assert DeadLettersBucket(lambda: bucket.s3, bucket.name).put_dead_letters(STREAM, SHARD, rejected, PLENTY_MS) == {}
 
 
 REFUSAL = Refusal(Reason.INVALID, "wrong")

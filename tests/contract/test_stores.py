@@ -68,7 +68,9 @@ def partials(stage):
 
 @pytest.fixture
 def dead_letters(stage):
-    return MemoryDeadLetters() if stage is None else DeadLettersBucket(stage[2], f"highwater-{stage[0]}-dead-letters")
+    if stage is None:
+        return MemoryDeadLetters()
+    return DeadLettersBucket(lambda: stage[2], f"highwater-{stage[0]}-dead-letters")
 
 
 KEY = PartialKey("customers", 3, NOON_MS, f"{STREAM}/{SHARD}")

@@ -14,14 +14,14 @@ import app
 from chalicelib import wiring
 from chalicelib.access.grant import Grant
 from chalicelib.access.tokens import IssuedToken, digest_of, token_of, write_tokens
-from chalicelib.aws import clients
 from chalicelib.http import NEVER_STORED, SECURITY_HEADERS
+from chalicelib.wiring.stage import CATALOG
 from localstage import LocalStage
 from localstage.authorizer import is_allowed
 from localstage.aws import client
 from ops import tokens
 from ops.token_ledger import TokenLedger
-from tests.lambda_process import Context, logged
+from tests.lambda_process import Context, forget, logged
 
 SECRET = "highwater-test-api-tokens"
 API = "arn:aws:execute-api:us-east-1:000000000000:local/api"
@@ -35,17 +35,6 @@ ISSUED = [
     IssuedToken(Grant("old", ("*",), 1_000), digest_of(EXPIRED_TOKEN)),
 ]
 PATIENCE_SECONDS = 15
-
-
-def forget():
-    for made_once in (
-        wiring.tokens_secret,
-        wiring.query,
-        wiring.aggregates_table,
-        clients.secretsmanager,
-        clients._session,
-    ):
-        made_once.cache_clear()
 
 
 @pytest.fixture
@@ -171,9 +160,7 @@ def test_a_list_is_of_what_the_caller_may_read():
     for metrics, listed in (("orders,order_status", {"orders", "order_status"}), ("gone", set()), ("*", None)):
         status, document, _ = ask("/v1/metrics", caller(metrics))
         assert status == 200
-        assert {each["name"] for each in document["metrics"]} == (
-            wiring.CATALOG.metrics.keys() if listed is None else listed
-        )
+        assert {each["name"] for each in document["metrics"]} == (CATALOG.metrics.keys() if listed is None else listed)
 
 
 @pytest.mark.parametrize("path", ["/v1/metrics/{metric}", "/v1/metrics/{metric}/windows"])
@@ -192,7 +179,7 @@ def test_a_metric_that_is_gone_tells_whom_it_was_granted_of_no_other():
 
 
 def test_a_fault_of_ours_is_a_problem_and_told_to_the_log_without_what_it_says(output, monkeypatch):
-    monkeypatch.setattr(wiring.query(), "list_metrics", lambda grant: 1 / "ada's secret"[99:])  # a TypeError
+    monkeypatch.setattr(wiring.api.make(), "list_metrics", lambda grant: 1 / "ada's secret"[99:])  # a TypeError
     status, problem, headers = ask("/v1/metrics", caller())
     assert (status, problem["type"]) == (500, "urn:highwater:problem:failed")
     assert SECURITY_HEADERS.items() <= headers.items()

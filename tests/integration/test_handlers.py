@@ -14,7 +14,7 @@ from chalice.app import Request
 from moto import mock_aws
 
 import app
-from chalicelib import api, wiring
+from chalicelib import wiring
 from chalicelib.access.grant import EVERYTHING, Grant, context_of
 from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.aggregates.windows import format_instant
@@ -23,6 +23,8 @@ from chalicelib.consumers.handle import Handling
 from chalicelib.consumers.ports import Done, PartialPut
 from chalicelib.consumers.result_message import MESSAGE_BYTES_MAX
 from chalicelib.records.compression import ZSTD_MAGIC
+from chalicelib.wiring import decoder, stores
+from chalicelib.wiring.stage import CATALOG, HANDLERS
 from ops import dead_letters
 from ops.subscription import subscription
 from tests.builders import (
@@ -42,7 +44,7 @@ from tests.builders import (
     record,
     table_change,
 )
-from tests.lambda_process import Context, logged
+from tests.lambda_process import Context, forget, logged
 from tests.unit.query.shop import read_json
 
 STREAM = "highwater-test-events"
@@ -61,34 +63,6 @@ SCHEDULED = {
     "id": "1",
     "resources": [],
 }
-
-
-def forget():
-    """Make the next call a cold start."""
-    for made_once in (
-        wiring._capture,
-        wiring._fan_out,
-        wiring._ingest,
-        wiring.query,
-        wiring._redrive,
-        wiring._settle_all,
-        wiring.aggregates_table,
-        wiring.alert_watch,
-        wiring.alerts_table,
-        wiring.counted_ids,
-        wiring.events_stream,
-        wiring.effects,
-        wiring.results_topic,
-        wiring.roll_up,
-        clients.dynamodb,
-        clients.s3,
-        clients.kinesis,
-        clients.sns,
-        clients.sqs,
-        clients.ssm,
-        clients._session,
-    ):
-        made_once.cache_clear()
 
 
 @pytest.fixture
@@ -145,7 +119,7 @@ def test_a_batch_is_counted_and_its_numbers_are_published_without_any_payload(st
     poison = orjson.dumps({"type": SECRET, "data": SECRET})
     batch = lambda_event([json_line(order(1, user_id=SECRET)), poison, aggregated(json_line(order(2, amount=-1)))])
     assert app.ingest(batch, Context()) == {"batchItemFailures": []}
-    table = wiring.aggregates_table()
+    table = stores.aggregates_table()
     assert [progress.sequence_number for progress in table.read_progress(STREAM, 30_000)] == ["3"]
 
     lines = output()
@@ -203,7 +177,7 @@ def test_a_tick_reaches_every_shard_and_moves_its_progress(stage, output):
         arrived_at_ms = int(put["ApproximateArrivalTimestamp"].timestamp() * 1000)
         batch = lambda_event([put["Data"]], shard=shard["ShardId"], arrived_at_ms=arrived_at_ms)
         assert app.ingest(batch, Context()) == {"batchItemFailures": []}
-    assert len(wiring.aggregates_table().read_progress(STREAM, 30_000)) == 3
+    assert len(stores.aggregates_table().read_progress(STREAM, 30_000)) == 3
     ticks = [line for line in output() if "Ticks" in line]
     assert [(line["Ticks"], line["TicksFailed"]) for line in ticks] == [([3], [0])]
 
@@ -268,14 +242,14 @@ def test_the_handlers_run_as_they_are_wired_and_a_batch_without_effects_pays_not
     monkeypatch.setenv("RESULTS_TOPIC_ARN", topic_arn)
     wiring.settings.cache_clear()
     try:
-        decoder = wiring.decoder(wiring.CATALOG, DAY_MS, 0)
-        small, large = (decoder.decode(record(json_line(order(amount=amount)))) for amount in (4_999, 5_000))
-        handling = Handling(wiring.HANDLERS, decoder)
-        wiring.effects().register_lambda_context(Context())
-        assert wiring.effects().run_all(handling.effects_of([small], [0]).due, 30_000) == []
+        events = decoder.make_decoder(CATALOG, DAY_MS, 0)
+        small, large = (events.decode(record(json_line(order(amount=amount)))) for amount in (4_999, 5_000))
+        handling = Handling(HANDLERS, events)
+        wiring.ingest.effects().register_lambda_context(Context())
+        assert wiring.ingest.effects().run_all(handling.effects_of([small], [0]).due, 30_000) == []
         assert not clients.sns.cache_info().currsize
         effects = [due.effect for due in handling.effects_of([small, large], [0, 1]).due]
-        assert [wiring.effects().run_all(effects, 30_000) for _ in range(2)] == [[Done()], [Done()]]
+        assert [wiring.ingest.effects().run_all(effects, 30_000) for _ in range(2)] == [[Done()], [Done()]]
     finally:
         wiring.settings.cache_clear()
     (item,) = boto3.client("dynamodb").scan(TableName="highwater-test-idempotency")["Items"]
@@ -312,7 +286,7 @@ def ask(metric, **parameters):
             "isBase64Encoded": False,
         }
     )
-    answer = api.windows(metric, request, Context())
+    answer = wiring.api.windows(metric, request, Context())
     assert answer.status_code == 200, answer.body
     return read_json(answer.body)
 
@@ -325,7 +299,7 @@ def test_different_customers_and_quantiles_of_orders_are_counted_once_and_told_w
     ]
     for shard, payloads in ((SHARD, orders[::2]), ("shardId-000000000001", orders[1::2])):
         for _ in range(2):  # the second time by a container that knows nothing
-            wiring._ingest.cache_clear()
+            wiring.ingest.make.cache_clear()
             assert app.ingest(lambda_event(payloads, shard=shard), Context()) == {"batchItemFailures": []}
     hour = {"start": "2026-11-24T11:00:00Z", "end": "2026-11-24T12:00:00Z", "step": "all", "group_by": "currency"}
 
@@ -382,12 +356,12 @@ def test_a_result_that_sns_refuses_is_listed_as_a_dead_letter_and_the_batch_is_d
     group = ("EUR", "x" * MESSAGE_BYTES_MAX)
     key = PartialKey("orders", 0, NOON_MS, "writer")
     partial = Partial("1", 1, {group: (1, Decimal(1), Decimal(1), Decimal(1))})
-    wiring.aggregates_table().put_partials([PartialPut(key, None, partial)], 30_000)
+    stores.aggregates_table().put_partials([PartialPut(key, None, partial)], 30_000)
     assert app.fan_out(stored_changes(), Context()) == {"batchItemFailures": []}
     assert results() == []
     (log,) = [line for line in output() if line.get("message") == "changes fanned out"]
     assert (log["published"], log["refused"]) == (0, 1)
-    listed = orjson.loads(wiring.query().dead_letters(EVERYTHING, {}, lambda: 30_000).body)
+    listed = orjson.loads(wiring.api.make().dead_letters(EVERYTHING, {}, lambda: 30_000).body)
     assert [(each["reason"], each["count"]) for each in listed["counts"]] == [("unsendable", 1)]
     assert (listed["examples"][0]["shard_id"], listed["examples"][0]["sequence_number"]) == ("fan_out", "1")
     assert dead_letters.main(["--stage", "test"]) == dead_letters.SHOWN

@@ -35,7 +35,7 @@ from chalicelib.query.endpoints import Query
 from chalicelib.reading.completeness import complete_until
 from chalicelib.records.kpl import deaggregate, is_aggregate
 from chalicelib.records.shard import Shard
-from chalicelib.wiring import CATALOG
+from chalicelib.wiring.stage import CATALOG
 from loadtest.producer import Encoding, Producer
 from loadtest.producer.shards import hash_key
 from localstage import declarations, source

@@ -21,7 +21,7 @@ from chalicelib.errors import TransientError
 from chalicelib.reading.completeness import complete_until
 from chalicelib.reading.ports import ShardProgress
 from chalicelib.records.shard import Shard
-from chalicelib.wiring import HANDLERS
+from chalicelib.wiring.stage import HANDLERS
 from localstage.mapping import Invoke, MappingOptions, ShardMapping, Wait
 from localstage.source import Shard as ListedShard
 from localstage.source import startable

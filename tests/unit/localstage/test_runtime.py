@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from localstage.runtime import Answer, Function, FunctionClosedError, FunctionSpec, _Work
+from localstage.runtime import (
+    Answer,
+    Function,
+    FunctionClosedError,
+    FunctionSpec,
+    InitError,
+    _Work,
+    client_folder,
+)
 
 HANDLERS = """
 import os, time
@@ -200,3 +208,53 @@ def test_a_worker_that_answers_as_it_is_killed_does_not_count(function: Function
     environment._work.ended.set()
     assert not environment.kill_at_work(after_seconds=0.05)
     assert call(function) != pid
+
+
+IMPORTS = """
+import {module}
+
+def handle(event, context):
+    return "imported"
+"""
+
+
+@pytest.mark.parametrize("module", ["pytest", "chalicelib", "boto3"])
+def test_a_function_told_what_it_imports_finds_nothing_else(tmp_path: Path, module: str) -> None:
+    task = tmp_path / "task"
+    task.mkdir()
+    (task / "handlers.py").write_text(IMPORTS.format(module=module))
+    spec = FunctionSpec("f", "handlers.handle", "arn:f", task, {}, imports=[client_folder(tmp_path / "client")])
+    lacking = Function(spec, tmp_path / "f.log")
+    with pytest.raises(InitError, match=f"^f: Runtime.ImportModuleError: .*No module named '{module}'"):
+        lacking.cold_start()
+    lacking.close()
+
+
+def test_a_function_told_what_it_imports_finds_it_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    task, layer = tmp_path / "task", tmp_path / "layer"
+    for folder, text in ((task, IMPORTS.format(module="layered")), (layer, "")):
+        folder.mkdir()
+        (folder / ("handlers.py" if folder == task else "layered.py")).write_text(text)
+    spec = FunctionSpec("f", "handlers.handle", "arn:f", task, {}, imports=[layer, client_folder(tmp_path / "client")])
+    running = Function(spec, tmp_path / "f.log")
+    started = running.cold_start()
+    assert call(running) == "imported"
+    assert 0 < started.seconds < 10
+    assert 1_000_000 < started.memory_bytes <= running.peak_memory_bytes()
+    running.close()
+    assert not list(task.rglob("*.pyc")) + list(layer.rglob("*.pyc")), "Lambda's file system is read-only"
+
+
+def test_a_start_that_crashes_tells_how(tmp_path: Path) -> None:
+    (tmp_path / "handlers.py").write_text("import os; os._exit(4)")
+    crashing = Function(FunctionSpec("f", "handlers.handle", "arn:f", tmp_path, {}), tmp_path / "f.log")
+    with pytest.raises(InitError, match=r"^f: exit status 4 before it was initialised$"):
+        crashing.cold_start()
+    crashing.close()
+
+
+def test_a_cold_start_leaves_a_warm_process(function: Function) -> None:
+    function.cold_start()
+    pid = call(function)
+    assert call(function) == pid
+    assert function.peak_memory_bytes() > 1_000_000

@@ -15,7 +15,7 @@ def bucket():
     with mock_aws():
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket="highwater-test-dead-letters")
-        yield DeadLettersBucket(s3, "highwater-test-dead-letters")
+        yield DeadLettersBucket(lambda: s3, "highwater-test-dead-letters")
 
 
 def put(bucket, number, reason, error):

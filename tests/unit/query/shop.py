@@ -116,7 +116,7 @@ class Stage:
             progress=stream,
             settled=self.shares,
             shards=stream,
-            letters=letters,
+            letters=lambda: letters,
             clock_ms=lambda: self.now_ms,
         )
 

@@ -107,14 +107,14 @@ def test_an_answer_holds_fewer_groups_where_each_may_be_large(monkeypatch):
 COUNTS_EXACTLY = """
 import sys
 import app
-from chalicelib import wiring
 from chalicelib.access.grant import EVERYTHING
+from chalicelib.wiring.stage import CATALOG
 from tests.builders import json_line, lambda_event, order
 from tests.unit.consumers.ingest_world import World, plenty
 from tests.unit.query.shop import Stage
 
 World().container()(lambda_event([json_line(order(1))]), plenty)
-stage = Stage(catalog=wiring.CATALOG)
+stage = Stage(catalog=CATALOG)
 stage.query.list_metrics(EVERYTHING)
 for metric in ("orders", "customers", "order_value"):
     assert stage.answer(metric).status == 200

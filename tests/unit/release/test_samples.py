@@ -2,9 +2,10 @@
 
 import pytest
 
-from chalicelib import wiring
 from chalicelib.records.decode import Decoder
 from chalicelib.release.samples import LINES, PLAIN, SAMPLES, faults_of
+from chalicelib.wiring.decoder import make_decoder
+from chalicelib.wiring.stage import CATALOG
 from tests.builders import record
 
 
@@ -20,7 +21,7 @@ class Broken:
 
 
 def packaged():
-    return wiring.decoder(wiring.CATALOG, 0, 0)
+    return make_decoder(CATALOG, 0, 0)
 
 
 def test_the_packaged_decoder_reads_every_sample():

@@ -1,21 +1,26 @@
-"""Answers API Gateway: its requests become questions, their answers its responses. Nothing is decided here."""
+"""The HTTP API: requests of API Gateway become questions, their answers its responses. Nothing is decided here."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chalice.app import AuthRequest, AuthResponse, AuthRoute, CORSConfig, Request, Response
+from chalice.app import Request, Response
 
-from chalicelib import telemetry, wiring
-from chalicelib.access.errors import AccessUnavailableError, NotAuthenticatedError
-from chalicelib.access.grant import EVERY_PATH, EVERYTHING, Grant, context_of, grant_of, signed_grant
-from chalicelib.access.tokens import authenticate, bearer_token
+from chalicelib import telemetry
+from chalicelib.access.errors import NotAuthenticatedError
+from chalicelib.access.grant import EVERYTHING, Grant, grant_of, signed_grant
+from chalicelib.aws import clients
 from chalicelib.dashboard import pages
 from chalicelib.http import HttpAnswer, Problem, finish
 from chalicelib.query.endpoints import Query
 from chalicelib.query.http import lasting_answer, respond
 from chalicelib.settings import ApiAuth
+from chalicelib.wiring.stage import CATALOG, now_ms, settings
+from chalicelib.wiring.stores import aggregates_table, events_stream
+
+if TYPE_CHECKING:
+    from chalicelib.aws.dead_letters_reader import DeadLettersReader
 
 # As OpenAPI has them; the second is API Gateway's own form of Signature Version 4.
 SECURITY_SCHEMES: Mapping[ApiAuth, Mapping[str, str]] = {
@@ -29,12 +34,36 @@ SECURITY_SCHEMES: Mapping[ApiAuth, Mapping[str, str]] = {
     },
 }
 FAILED = Problem("failed", "The request has failed", 500)
-CORS_MAX_AGE_S = 3_600  # how long a browser need not ask again what it may do
+
+
+@cache
+def make() -> Query:
+    """The questions of analysts."""
+    return Query(
+        CATALOG,
+        stage=settings().stage,
+        stream=settings().events_stream,
+        lateness_ms=settings().lateness_ms,
+        shares=aggregates_table(),
+        progress=aggregates_table(),
+        settled=aggregates_table(),
+        shards=events_stream(),
+        letters=dead_letters_reader,
+        clock_ms=now_ms,
+    )
+
+
+@cache
+def dead_letters_reader() -> "DeadLettersReader":
+    """The dead letters, as queries read them."""
+    from chalicelib.aws.dead_letters_reader import DeadLettersReader  # noqa: PLC0415  few ask for them
+
+    return DeadLettersReader(clients.s3(), settings().dead_letters_bucket)
 
 
 def answer(request: Request, ask: Callable[[Query], HttpAnswer]) -> Response:
     """Ask, and hand the answer to Chalice; an error of the asker's or of the moment is a problem+json answer."""
-    return _respond(request, lambda: ask(wiring.query()))
+    return _respond(request, lambda: ask(make()))
 
 
 def openapi(request: Request) -> Response:
@@ -46,7 +75,7 @@ def openapi(request: Request) -> Response:
 def _openapi() -> HttpAnswer:
     from chalicelib.query.openapi import describe_api  # noqa: PLC0415  few ask for it, and then once
 
-    return lasting_answer(describe_api(SECURITY_SCHEMES.get(wiring.settings().api_auth)))
+    return lasting_answer(describe_api(SECURITY_SCHEMES.get(settings().api_auth)))
 
 
 def _respond(request: Request, give: Callable[[], HttpAnswer]) -> Response:
@@ -87,9 +116,9 @@ def _grant(request: Request) -> Grant:
             expired since.
     """
     try:
-        match wiring.settings().api_auth:
+        match settings().api_auth:
             case ApiAuth.TOKEN:
-                return grant_of(request.context.get("authorizer"), wiring.now_ms())
+                return grant_of(request.context.get("authorizer"), now_ms())
             case ApiAuth.IAM:
                 return signed_grant(request.context.get("identity", {}))
             case ApiAuth.NONE:
@@ -97,40 +126,6 @@ def _grant(request: Request) -> Grant:
     except NotAuthenticatedError as error:
         telemetry.publish_refusal(error.reason)
         raise
-
-
-def authorize(request: AuthRequest) -> AuthResponse:
-    """Answer API Gateway's question who has sent a token: with all that it opens.
-
-    Raises: Exception("Unauthorized"), which API Gateway turns into its answer UNAUTHORIZED, for a token that does not
-            hold; AccessUnavailableError, as any other its AUTHORIZER_FAILURE, when nobody can say.
-    Source: API Gateway Developer Guide, "Use API Gateway Lambda authorizers".
-    """
-    try:
-        token = bearer_token(request.token)
-        grant = authenticate(wiring.tokens_secret().read_tokens(), token, wiring.now_ms())
-    except NotAuthenticatedError as error:
-        telemetry.publish_refusal(error.reason)
-        raise Exception("Unauthorized") from None  # noqa: TRY002 (this very text is the contract)
-    except AccessUnavailableError as error:
-        telemetry.publish_access_unavailable(str(error))
-        raise
-    telemetry.publish_grant(grant.name)
-    routes = [path if path == EVERY_PATH else AuthRoute(path, ["GET"]) for path in grant.paths()]
-    return AuthResponse(routes, grant.name, context_of(grant))
-
-
-def cors() -> CORSConfig | None:
-    """What browsers are told of the routes that other origins may read; none may unless one is set."""
-    origin = wiring.settings().api_cors_origin
-    if origin is None:
-        return None
-    return CORSConfig(
-        allow_origin=origin,
-        allow_headers=["Authorization", "If-None-Match"],
-        expose_headers=["ETag", "Highwater-Complete-Until", "Link"],
-        max_age=CORS_MAX_AGE_S,
-    )
 
 
 def windows(metric: str, request: Request, context: Any) -> Response:
