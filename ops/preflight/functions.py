@@ -10,7 +10,8 @@ from chalicelib.errors import SettingError
 from chalicelib.settings import read_settings
 from ops.package import DEPLOYMENT_BYTES_MAX
 from ops.preflight.checklist import LENIENT, Check, Finding, at, differences, each, show
-from ops.preflight.stage import ALIAS, API, AUTHORIZER, FUNCTION, HOOK, PackagedStage
+from ops.preflight.stage import ALIAS, ANY_REGION, API, AUTHORIZER, FUNCTION, HOOK, QUEUE, TOPIC, PackagedStage
+from ops.template import references
 
 MEMORY_MB_MIN, MEMORY_MB_MAX = 256, 3_008  # below, imports alone take seconds; above, nothing of ours gets faster
 TIMEOUT_S_MAX = 300  # a stream's function that takes longer holds its shard up
@@ -19,6 +20,7 @@ ACCOUNT_CONCURRENCY = 1_000  # Lambda's default for an account and region
 UNRESERVED_MIN = 100  # Lambda lets nobody reserve these
 ARCHIVE_BYTES_MAX = {"deployment.zip": DEPLOYMENT_BYTES_MAX, "sketches.zip": 50_000_000}  # the second is Lambda's
 RESERVED = ("Ingest", "Capture", "Rollup", "FanOut", API)
+ANY_ACCOUNT = "000000000000"  # settings only look at the form
 TRACES_HOLD_NO_CONTENT = ("POWERTOOLS_TRACER_CAPTURE_RESPONSE", "POWERTOOLS_TRACER_CAPTURE_ERROR")
 
 
@@ -145,14 +147,24 @@ def names(stage: PackagedStage) -> Iterator[Finding]:
 
 
 def settings(stage: PackagedStage) -> Iterator[Finding]:
-    """The functions would start with their environment. What only a deployment can tell stands for itself."""
+    """Each function would start with its environment."""
     for name, function in stage.of_type(FUNCTION).items():
         variables = at(function, "Environment.Variables") or {}
-        told = {key: value if isinstance(value, str) else "told-by-cloudformation" for key, value in variables.items()}
+        told = {key: value if isinstance(value, str) else located(stage, value) for key, value in variables.items()}
         try:
-            read_settings(told)
+            read_settings({**told, "_HANDLER": function.get("Handler", "")})
         except SettingError as error:
             yield Finding(f"{name}.Environment.Variables", str(error), "settings that hold")
+
+
+def located(stage: PackagedStage, reference: object) -> str:
+    """What CloudFormation will say of a topic or a queue, in some account; nothing of anything else."""
+    for logical_id in references(reference):
+        if name := stage.of_type(TOPIC).get(logical_id, {}).get("TopicName"):
+            return f"arn:aws:sns:{ANY_REGION}:{ANY_ACCOUNT}:{name}"
+        if name := stage.of_type(QUEUE).get(logical_id, {}).get("QueueName"):
+            return f"https://sqs.{ANY_REGION}.amazonaws.com/{ANY_ACCOUNT}/{name}"
+    return ""
 
 
 def traces_without_content(stage: PackagedStage) -> Iterator[Finding]:

@@ -127,6 +127,8 @@ BROKEN = [  # check, what breaks it: a change of the template, parameters, or ar
     ),
     ("settings", put("Ingest.Properties.Environment.Variables.LATENESS", "soon"), {}),
     ("settings", cut("Ingest.Properties.Environment.Variables.STAGE"), {}),
+    ("settings", cut("FanOut.Properties.Environment.Variables.RESULTS_TOPIC_ARN"), {}),
+    ("settings", put("Redrive.Properties.Environment.Variables.REDRIVE_QUEUE_URL", {"Ref": "EventsStream"}), {}),
     ("archive-size", None, {"archives": {**ARCHIVES, "deployment.zip": 30_000_001}}),
     ("archive-size", None, {"archives": {}}),
     ("sources", mapped("Ingest", "Enabled", False), {}),
