@@ -16,7 +16,7 @@ STAGE  ?= local
 ARCH   ?= x86_64
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stage check lint format types imports simulate bench screenshots package clean
+.PHONY: help setup demo test stage check lint format types imports simulate bench screenshots package preflight clean
 
 help: ## Print every target with what it does
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,9 +44,10 @@ stage: $(READY) ## Run a local stage: AWS on 127.0.0.1:4566, the API on 127.0.0.
 
 check: lint types imports test ## What CI runs: lint, types, import contracts, tests
 
-lint: $(READY) ## Check style and format
+lint: $(READY) ## Check style and format, and the workflows' security
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/zizmor --offline --quiet .github
 
 format: $(READY) ## Put style and format right
 	$(BIN)/ruff check --fix .
@@ -77,6 +78,9 @@ screenshots: $(READY) ## Make docs/screenshots anew: the dashboard over real ord
 
 package: $(READY) ## Make a stage's package in out/: make package STAGE=dev ARCH=arm64
 	$(BIN)/python -m ops.package --stage $(STAGE) --arch $(ARCH)
+
+preflight: package ## Package a stage and hold it against the production checklist: make preflight STAGE=prod SET="AlarmEmail=…"
+	$(BIN)/python -m ops.preflight --stage $(STAGE) $(foreach parameter,$(SET),--set $(parameter))
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) $(KINESIS_LOCAL)/node_modules $(BROWSER)/node_modules out .localstage .chalice/deployments .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -48,8 +48,10 @@ def load_package(directory: Path, stage: str, architecture: str | None = None) -
         template = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise PackageError(f"there is no package in {directory}: make package STAGE={stage}") from None
-    except yaml.YAMLError as error:
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise PackageError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(template, dict) or not isinstance(template.get("Resources"), dict):
+        raise PackageError(f"{path} is no CloudFormation template: it has no Resources")
     package = Package(template, directory)
     if (packaged := _told_stages(template)) != {stage}:
         told = ", ".join(sorted(map(str, packaged))) or "none"

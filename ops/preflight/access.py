@@ -1,0 +1,142 @@
+"""What each function may do, and who may call the API."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ops.preflight.checklist import Check, Finding, at, show
+from ops.preflight.stage import API, AUTHORIZER, FUNCTION, PackagedStage
+from ops.template import references
+
+LAMBDA = "lambda.amazonaws.com"
+# Actions for which AWS knows no resource. Source: Service Authorization Reference, of each service.
+WITHOUT_RESOURCE = {
+    "cloudwatch:PutMetricData",
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:UnassignPrivateIpAddresses",
+    "kinesis:ListStreams",
+    "dynamodb:ListStreams",
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+}
+# What AWS keeps for a VPC and for Lambda Insights: they come with these parameters alone.
+MANAGED_WITH = {
+    "AWSLambdaVPCAccessExecutionRole": "VpcId",
+    "CloudWatchLambdaInsightsExecutionRolePolicy": "LambdaInsightsLayerArn",
+}
+PUBLIC_PATHS = {"/", "/assets/{version}/{name}", "/v1/health", "/openapi.json"}
+
+
+def roles_of_functions(stage: PackagedStage) -> dict[str, str]:
+    """By function, the logical id of its role."""
+    return {name: next(references(function.get("Role")), "") for name, function in stage.of_type(FUNCTION).items()}
+
+
+def statements(stage: PackagedStage) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each statement of each role of a function, with where it stands."""
+    for role in dict.fromkeys(roles_of_functions(stage).values()):
+        for number, policy in enumerate(stage.properties(role).get("Policies", [])):
+            for position, statement in enumerate(_list(at(policy, "PolicyDocument.Statement"))):
+                yield f"{role}.Policies.{number}.Statement.{position}", statement
+
+
+def one_role_each(stage: PackagedStage) -> Iterator[Finding]:
+    """Each function has a role of its own."""
+    roles = roles_of_functions(stage)
+    for name, role in roles.items():
+        if not role or list(roles.values()).count(role) > 1:
+            yield Finding(f"{name}.Role", role or show(stage.properties(name).get("Role")), "a role of its own")
+
+
+def trust(stage: PackagedStage) -> Iterator[Finding]:
+    """Only Lambda may take a function's role."""
+    for role in sorted(set(roles_of_functions(stage).values())):
+        for statement in _list(at(stage.properties(role), "AssumeRolePolicyDocument.Statement")):
+            principal = statement.get("Principal")
+            if principal not in ({"Service": LAMBDA}, {"Service": [LAMBDA]}):
+                yield Finding(f"{role}.AssumeRolePolicyDocument", show(principal), LAMBDA)
+
+
+def actions(stage: PackagedStage) -> Iterator[Finding]:
+    """Policies list the calls one by one."""
+    for where, statement in statements(stage):
+        broad = [action for action in _list(statement.get("Action")) if "*" in str(action)]
+        if broad or "NotAction" in statement:
+            yield Finding(f"{where}.Action", show(broad or "NotAction"), "each call by its name")
+
+
+def resources(stage: PackagedStage) -> Iterator[Finding]:
+    """Policies name the resources, but for calls that have none."""
+    for where, statement in statements(stage):
+        named = set(map(str, _list(statement.get("Action"))))
+        on_all = "*" in _list(statement.get("Resource")) or "NotResource" in statement
+        if on_all and not named <= WITHOUT_RESOURCE:
+            yield Finding(f"{where}.Resource", f"* for {', '.join(sorted(named - WITHOUT_RESOURCE))}", "the resource")
+        for resource in _list(statement.get("Resource")):
+            if _is_of_any_stage(resource):
+                yield Finding(f"{where}.Resource", show(resource), f"resources of {stage.name}")
+
+
+def managed_policies(stage: PackagedStage) -> Iterator[Finding]:
+    """No policy that AWS may widen, but for what a VPC or Lambda Insights need when they are asked for."""
+    for role in sorted(set(roles_of_functions(stage).values())):
+        for policy in _list(stage.properties(role).get("ManagedPolicyArns", [])):
+            parameter = next((MANAGED_WITH[name] for name in MANAGED_WITH if name in str(policy)), None)
+            if parameter is None or not stage.values.get(parameter):
+                yield Finding(f"{role}.ManagedPolicyArns", show(policy), "none")
+
+
+def api_auth(stage: PackagedStage) -> Iterator[Finding]:
+    """Who asks for data is asked who they are."""
+    for name in (API, AUTHORIZER):
+        told = at(stage.properties(name), "Environment.Variables.API_AUTH")
+        if told not in ("token", "iam"):
+            yield Finding(f"{name}.Environment.Variables.API_AUTH", show(told), "token or iam")
+    paths = at(stage.properties("RestAPI"), "Body.paths") or {}
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            if path not in PUBLIC_PATHS and method != "options" and not operation.get("security"):
+                yield Finding(f"RestAPI {method.upper()} {path}", "open to all", "an authorizer")
+
+
+def throttling(stage: PackagedStage) -> Iterator[Finding]:
+    """Strangers are held back."""
+    limits = [
+        setting
+        for api_stage in stage.of_type("AWS::ApiGateway::Stage").values()
+        for setting in api_stage.get("MethodSettings", [])
+        if (setting.get("HttpMethod"), setting.get("ResourcePath")) == ("*", "/*")
+    ]
+    for limit in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
+        found = limits[0].get(limit) if limits else None
+        if not isinstance(found, int) or found < 1:
+            yield Finding(f"RestAPI.MethodSettings.{limit}", show(found), "a limit")
+
+
+def _is_of_any_stage(resource: Any) -> bool:
+    return "highwater-*" in show(resource) or "highwater/*" in show(resource)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+CHECKS = (
+    Check("one-role-each", "One role a function", "a shared role may do what any of them needs", one_role_each),
+    Check("trust", "Roles are Lambda's alone", "whoever else may take one may do what it may", trust),
+    Check(
+        "no-broad-actions", "No action by a pattern", "what AWS adds under it tomorrow would be allowed, too", actions
+    ),
+    Check(
+        "no-broad-resources", "No resource by a bare *", "a function may reach its stage's resources only", resources
+    ),
+    Check(
+        "no-managed-policies", "No managed policies", "AWS may widen them, and they name no resource", managed_policies
+    ),
+    Check("api-auth", "The API asks who you are", "everybody could read everything", api_auth),
+    Check("throttling", "The API is throttled", "it bounds what strangers cost", throttling),
+)

@@ -1,0 +1,177 @@
+"""How functions are invoked: the options of event source mappings on which exact counts stand, and the schedule."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from localstage.filters import filter_of
+from localstage.source import EncodedRecord
+from ops.preflight.checklist import Check, Find, Finding, at, differences, show
+from ops.preflight.stage import ALIAS, MAPPING, PackagedStage, Properties
+from ops.template import references
+
+STREAMS = {"Ingest": "EventsStream", "Capture": "OrdersTable", "Rollup": "AggregatesTable", "FanOut": "AggregatesTable"}
+QUEUES = {"Redrive": "RedriveQueue"}
+FILTERED = ("Rollup", "FanOut")  # not capture: an order that is removed is one less, whoever removes it
+# As DynamoDB tells of an item that it has removed because its time was over, and of one that was put.
+# Source: Amazon DynamoDB Developer Guide, "DynamoDB Streams and Time to Live".
+EXPIRED = {
+    "eventName": "REMOVE",
+    "userIdentity": {"type": "Service", "principalId": "dynamodb.amazonaws.com"},
+    "dynamodb": {"Keys": {"pk": {"S": "orders#1m#0"}}},
+}
+CHANGED = {"eventName": "MODIFY", "dynamodb": {"Keys": {"pk": {"S": "orders#1m#0"}}}}
+
+
+def invokes(stage: PackagedStage, target: object, name: str) -> bool:
+    """Whether an intrinsic function names a function, or an alias of it."""
+    aliases_of = {
+        logical_id for logical_id, alias in stage.of_type(ALIAS).items() if alias.get("FunctionName") == {"Ref": name}
+    }
+    return not {name, *aliases_of}.isdisjoint(references(target))
+
+
+def of_function(stage: PackagedStage, name: str) -> dict[str, Properties]:
+    """The mappings that invoke a function."""
+    return {
+        logical_id: mapping
+        for logical_id, mapping in stage.of_type(MAPPING).items()
+        if invokes(stage, mapping.get("FunctionName"), name)
+    }
+
+
+def of_streams(stage: PackagedStage) -> dict[str, Properties]:
+    """The mappings of streams."""
+    return {logical_id: mapping for name in STREAMS for logical_id, mapping in of_function(stage, name).items()}
+
+
+def on_streams(path: str, wanted: object) -> Find:
+    """Every mapping of a stream has this value."""
+    return lambda stage: differences(of_streams(stage), path, wanted)
+
+
+def sources(stage: PackagedStage) -> Iterator[Finding]:
+    """Each consumer has one mapping, of its own source, and it is enabled."""
+    for name, source in (STREAMS | QUEUES).items():
+        mappings = of_function(stage, name)
+        read = sorted({each for mapping in mappings.values() for each in references(mapping.get("EventSourceArn"))})
+        if len(mappings) != 1 or read != [source]:
+            yield Finding(f"{name}.Events", ", ".join(read) or "no mapping", source)
+        for logical_id, mapping in mappings.items():
+            if mapping.get("Enabled", True) is not True:
+                yield Finding(f"{logical_id}.Enabled", show(mapping["Enabled"]), "true")
+
+
+def partial_responses(stage: PackagedStage) -> Iterator[Finding]:
+    """Functions say which records have failed."""
+    mappings = of_streams(stage) | {key: value for name in QUEUES for key, value in of_function(stage, name).items()}
+    yield from differences(mappings, "FunctionResponseTypes", ["ReportBatchItemFailures"])
+
+
+def destination(stage: PackagedStage) -> Iterator[Finding]:
+    """What Lambda cannot deliver is kept in the bucket that redrive reads."""
+    for logical_id, mapping in of_streams(stage).items():
+        found = at(mapping, "DestinationConfig.OnFailure.Destination")
+        if list(references(found)) != ["DeadLettersBucket"]:
+            yield Finding(f"{logical_id}.DestinationConfig.OnFailure", show(found), "DeadLettersBucket")
+
+
+def expired_items(stage: PackagedStage) -> Iterator[Finding]:
+    """The filters of the aggregates table's mappings let changes through, and no removal of what is over."""
+    for name in FILTERED:
+        for logical_id, mapping in of_function(stage, name).items():
+            criteria = mapping.get("FilterCriteria")
+            if not _lets_through(criteria, CHANGED) or _lets_through(criteria, EXPIRED):
+                yield Finding(
+                    f"{logical_id}.FilterCriteria", show(criteria), "changes, and no removals by time to live"
+                )
+
+
+def aliases(stage: PackagedStage) -> Iterator[Finding]:
+    """Mappings invoke the alias, so that CodeDeploy shifts what they invoke."""
+    for logical_id, mapping in stage.of_type(MAPPING).items():
+        invoked = list(references(mapping.get("FunctionName")))
+        if not set(invoked) <= stage.of_type(ALIAS).keys():
+            yield Finding(f"{logical_id}.FunctionName", ", ".join(invoked), "the alias")
+
+
+def failed_messages(stage: PackagedStage) -> Iterator[Finding]:
+    """Messages that fail again and again leave the queue, and are kept."""
+    found = at(stage.properties("RedriveQueue"), "RedrivePolicy.deadLetterTargetArn")
+    if list(references(found)) != ["RedriveFailedQueue"]:
+        yield Finding("RedriveQueue.RedrivePolicy", show(found), "RedriveFailedQueue")
+
+
+def schedule(stage: PackagedStage) -> Iterator[Finding]:
+    """Tick comes each minute."""
+    rates = [
+        rule.get("ScheduleExpression")
+        for rule in stage.of_type("AWS::Events::Rule").values()
+        if invokes(stage, rule.get("Targets"), "Tick") and rule.get("State", "ENABLED") == "ENABLED"
+    ]
+    if rates != ["rate(1 minute)"]:
+        yield Finding("Tick.Events", show(rates), "rate(1 minute)")
+
+
+def _lets_through(criteria: Any, delivered: object) -> bool:
+    """Whether filters let a record through; ones that Lambda would refuse let nothing through."""
+    record = EncodedRecord(sequence_number="1", arrived_ms=0, body=orjson.dumps(delivered))
+    patterns = [each["Pattern"] for each in at(criteria, "Filters") or []]
+    try:
+        return not patterns or filter_of(patterns)(record)
+    except ValueError:
+        return False
+
+
+CHECKS = (
+    Check("sources", "Each consumer reads its source", "nothing is counted without", sources),
+    Check(
+        "one-at-a-time",
+        "One invocation a shard (ParallelizationFactor 1)",
+        "two at once would fold one shard's records out of order: counts are wrong",
+        on_streams("ParallelizationFactor", 1),
+    ),
+    Check(
+        "partial-responses",
+        "Partial responses (ReportBatchItemFailures)",
+        "without, one failure repeats the whole batch",
+        partial_responses,
+    ),
+    Check(
+        "bisect",
+        "Batches are halved on an error",
+        "a batch that cannot be done in one go would be tried whole for ever",
+        on_streams("BisectBatchOnFunctionError", True),
+    ),
+    Check(
+        "retries-for-ever",
+        "Retries never end (MaximumRetryAttempts -1)",
+        "a batch dropped after some of its puts can never again be counted exactly",
+        on_streams("MaximumRetryAttempts", -1),
+    ),
+    Check(
+        "records-never-expire",
+        "Records never expire (MaximumRecordAgeInSeconds -1)",
+        "as for retries: what waits for an outage to end must not be dropped",
+        on_streams("MaximumRecordAgeInSeconds", -1),
+    ),
+    Check(
+        "failure-destination",
+        "Undeliverable batches are kept",
+        "a batch over Lambda's limit would be lost",
+        destination,
+    ),
+    Check(
+        "from-the-beginning",
+        "Mappings begin at the stream's beginning",
+        "LATEST would lose what came before the mapping was made",
+        on_streams("StartingPosition", "TRIM_HORIZON"),
+    ),
+    Check("expired-items", "No invocations for expired items", "each would cost, and tells nothing", expired_items),
+    Check("mapping-aliases", "Mappings invoke the alias", "a release would reach all shards at once", aliases),
+    Check(
+        "failed-messages", "Failed redrives are kept", "a message that fails would come back for ever", failed_messages
+    ),
+    Check("schedule", "Tick comes each minute", "completeness stands still without", schedule),
+)
