@@ -62,13 +62,15 @@ simulate: $(READY) ## Run the real consumers through seeded faults: make simulat
 	$(BIN)/python -m tests.simulation.simulate --runs $(or $(RUNS),2000)
 	$(BIN)/python -m tests.simulation.tables.simulate --runs $(or $(TABLES_RUNS),40)
 
-bench: $(READY) ## Measure: CPU of ingest, write units, items a query reads and its time, what rollups write, time to a subscriber
+bench: $(READY) ## Measure: CPU of ingest, write units, queries, rollups, time to a subscriber, cold starts
 	$(BIN)/python -m benchmarks.ingest_cpu
 	$(BIN)/python -m benchmarks.write_units
 	$(BIN)/python -m benchmarks.query_items
 	$(BIN)/python -m benchmarks.query_latency
 	$(BIN)/python -m benchmarks.rollup_units
 	$(BIN)/python -m benchmarks.fan_out_latency
+	$(BIN)/python -m ops.package --stage prod
+	$(BIN)/python -m benchmarks.cold_start
 
 screenshots: $(READY) ## Make docs/screenshots anew: the dashboard over real orders on a local stage, in Chromium
 	$(BIN)/python -m tests.browser.screenshots

@@ -1,8 +1,8 @@
 """A stage deployed on this machine as on AWS: `python -m localstage.deployed [--check]`.
 
 The package that AWS would be given is deployed by `ops.deploy` on MiniStack's CloudFormation, and runs there from its
-zips alone: API Gateway calls the authorizer and the API by their aliases, event source mappings call the consumers. What
-MiniStack cannot make is told. `python -m localstage` is the stage to work with; this one tries the deployment.
+zips alone: API Gateway calls the authorizer and the API by their aliases, event source mappings call the consumers.
+What MiniStack cannot make is told. `python -m localstage` is the stage to work with; this one tries the deployment.
 """
 
 import platform
@@ -233,7 +233,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             hear=lambda event: console.print(line_of(event), soft_wrap=True),
         ) as stage:
             for logical_id, kind in sorted(stage.left_out.items(), key=lambda each: each[::-1]):
-                console.print(f"[yellow]left out[/yellow] {logical_id}: MiniStack makes no {kind}", highlight=False)
+                told = f"[yellow]left out[/yellow] {logical_id}: MiniStack makes no {kind}"
+                console.print(told, highlight=False, soft_wrap=True)
             for seen in prove(stage):
                 console.print(f"[green]✓[/green] {seen}", highlight=False)
             if not options.check:

@@ -42,13 +42,13 @@ def _compiled(pattern: str) -> list[Any]:
     return compiled
 
 
-def _operators(rule: Any) -> Iterator[str]:
-    """The operators of a rule: the keys of what stands in its lists of values, and in those themselves."""
+def _operators(rule: Any, *, in_a_list: bool = False) -> Iterator[str]:
+    """The operators of a rule: the keys within its lists of values, however deep."""
     if isinstance(rule, Mapping):
-        for value in rule.values():
-            yield from _operators(value)
+        for key, value in rule.items():
+            if in_a_list:
+                yield key
+            yield from _operators(value, in_a_list=in_a_list)
     elif isinstance(rule, list):
         for value in rule:
-            if isinstance(value, Mapping):
-                yield from value
-                yield from _operators(value)
+            yield from _operators(value, in_a_list=True)

@@ -13,7 +13,7 @@ from chalicelib.access.grant import EVERYTHING, context_of
 from chalicelib.access.tokens import TOKEN_BYTES, token_of
 from chalicelib.aggregates.windows import UNIT_MS, format_instant
 
-BEFORE_MS = 60 * UNIT_MS["m"]  # how far back the API is asked
+DAY_MS = UNIT_MS["d"]  # which the API is asked of: every window's size divides it
 NO_TOKEN = token_of(bytes(TOKEN_BYTES))  # well formed, so that it is looked for; nobody was issued it
 NOBODY = "Unauthorized"  # the very text by which API Gateway knows
 
@@ -94,7 +94,8 @@ def _windows(metric: str, now_ms: int) -> dict[str, Any]:
     Source: API Gateway Developer Guide, "Input format of a Lambda function for proxy integration".
     """
     resource = "/v1/metrics/{metric}/windows"
-    asked = {"start": format_instant(now_ms - BEFORE_MS), "end": format_instant(now_ms), "step": "all", "limit": "1"}
+    end_ms = now_ms - now_ms % DAY_MS
+    asked = {"start": format_instant(end_ms - DAY_MS), "end": format_instant(end_ms), "step": "all", "limit": "1"}
     return {
         "resource": resource,
         "path": resource.format(metric=metric),

@@ -15,6 +15,7 @@ from ops.package.errors import told_by
 from ops.template import Template
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+DECIDING = "Ingest"  # the function that decides what becomes of an event
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def declared_by(project: Path, template: Template) -> Declared:
     done = subprocess.run(
         [sys.executable, "-P", "-m", "ops.package.application"],
         cwd=project,
-        env={"PATH": "", **variables["Ingest"], "PYTHONPATH": os.pathsep.join((str(project), str(REPOSITORY)))},
+        env={"PATH": "", **variables[DECIDING], "PYTHONPATH": os.pathsep.join((str(project), str(REPOSITORY)))},
         input=json.dumps(variables),
         capture_output=True,
         text=True,
@@ -63,19 +64,20 @@ def _variables(properties: Mapping[str, object]) -> dict[str, str]:
 
 def main() -> int:
     """Tell it. Returns: 0, or 2 with one line when a function's settings are not right."""
-    from chalicelib.decisions import fingerprint  # noqa: PLC0415  (of the project, and with a function's variables)
-    from chalicelib.errors import SettingError  # noqa: PLC0415  (as above)
-    from chalicelib.settings import read_settings  # noqa: PLC0415  (as above)
-    from chalicelib.wiring.stage import CATALOG, settings  # noqa: PLC0415  (as above)
+    from chalicelib.decisions import fingerprint  # noqa: PLC0415  (of the project, as what follows)
+    from chalicelib.errors import SettingError  # noqa: PLC0415
+    from chalicelib.settings import read_settings  # noqa: PLC0415
+    from chalicelib.wiring.stage import CATALOG  # noqa: PLC0415
 
+    settings = {}
     for function, variables in json.load(sys.stdin).items():
         try:
-            read_settings(variables)
+            settings[function] = read_settings(variables)
         except SettingError as error:
             sys.stderr.write(f"{function}: {error}\n")
             return 2
     has_sketches = any(metric.has_sketches for metric in CATALOG.metrics.values())
-    decisions = fingerprint(CATALOG, settings())
+    decisions = fingerprint(CATALOG, settings[DECIDING])
     sys.stdout.write(json.dumps(asdict(Declared(has_sketches, decisions))))
     return 0
 

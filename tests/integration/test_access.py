@@ -223,8 +223,8 @@ class Caller:
         return answer[1]
 
 
-def test_a_stage_that_asks_for_tokens(tmp_path):
-    settings = {"API_AUTH": "token", "API_TOKENS_MAX_AGE": "1s"}
+def test_a_stage_that_asks_for_tokens(tmp_path, recording):
+    settings = {"API_AUTH": "token", "API_TOKENS_MAX_AGE": "1s", **recording.settings}
     with LocalStage("test", shards=1, aws_port=0, api_port=0, settings=settings, state_dir=tmp_path) as stage:
         secrets = client("secretsmanager", stage.endpoint_url)
         ledger = TokenLedger(secrets, SECRET)

@@ -14,6 +14,7 @@ from localstage import LocalStage
 from localstage.aws import client
 from ops.subscription import subscription
 from tests.builders import MINUTE_MS, json_line, order
+from tests.permissions.recording import Recording
 
 PATIENCE_SECONDS = 20  # on a busy machine; it takes some four
 STAGE = "alerts"
@@ -24,8 +25,10 @@ def put(kinesis, *events):
     assert not kinesis.put_records(StreamName=f"highwater-{STAGE}-events", Records=records)["FailedRecordCount"]
 
 
-def test_revenue_above_the_threshold_set_in_ssm_is_told_once_while_its_window_goes_on(tmp_path: Path):
-    with LocalStage(STAGE, shards=2, aws_port=0, api_port=0, state_dir=tmp_path) as stage:
+def test_revenue_above_the_threshold_set_in_ssm_is_told_once_while_its_window_goes_on(
+    tmp_path: Path, recording: Recording
+):
+    with LocalStage(STAGE, shards=2, aws_port=0, api_port=0, settings=recording.settings, state_dir=tmp_path) as stage:
         kinesis, ssm, sns, sqs = (client(name, stage.endpoint_url) for name in ("kinesis", "ssm", "sns", "sqs"))
         ssm.put_parameter(Name=f"/highwater/{STAGE}/alerts/much_revenue/threshold", Value="99.5", Type="String")
         start_ms = window_start(int(time.time() * 1000), MINUTE_MS)

@@ -53,7 +53,7 @@ class Api(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory):
+def api(tmp_path_factory, recording):
     """A stage that has counted a day's orders, in three currencies."""
     events = [
         order(number, time=f"{DAY}T{number % 24:02d}:30:00Z", amount=number, currency=CURRENCIES[number % 3])
@@ -61,6 +61,7 @@ def api(tmp_path_factory):
     ]
     payloads = [*map(json_line, events), b"not JSON"]
     settings = {"API_AUTH": "token", "LATENESS": "3650d", "FUTURE_TOLERANCE": "3650d"}  # whenever this runs
+    settings |= recording.settings
     directory = tmp_path_factory.mktemp("stage")
     with LocalStage("test", shards=1, aws_port=0, api_port=0, state_dir=directory, settings=settings) as stage:
         ledger = TokenLedger(client("secretsmanager", stage.endpoint_url), "highwater-test-api-tokens")

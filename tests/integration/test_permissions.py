@@ -7,6 +7,7 @@ their calls; then the calls are held against the policies as a stage is deployed
 import json
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -24,16 +25,19 @@ from chalicelib.consumers.ports import Committed, PartialPut
 from chalicelib.consumers.result_message import MESSAGE_BYTES_MAX
 from localstage import LocalStage
 from localstage.aws import client
+from localstage.runtime import Function
 from localstage.schedule import scheduled_event
 from ops import tokens
 from ops.token_ledger import TokenLedger
 from tests.builders import MINUTE_MS, json_line, lambda_event, letter, letters_object, order, undeliverable_object
+from tests.permissions.codedeploy import codedeploy
 from tests.permissions.needs import needs_of
 from tests.permissions.policies import Grant, Policy, grants_of, missing, resolve_policies, several, unused
 from tests.permissions.recording import Call, Recording
 
 STAGE = "permits"
 STREAM = f"highwater-{STAGE}-events"
+APPLICATION = f"highwater-{STAGE}-resources-ServerlessDeploymentApplication-1"  # as CloudFormation would name it
 BUCKET = f"highwater-{STAGE}-dead-letters"
 HOUR_MS = 60 * MINUTE_MS
 TOO_LONG = "x" * MESSAGE_BYTES_MAX  # for a message; DynamoDB and Kinesis take it
@@ -115,9 +119,25 @@ class Driven:
         for path in ("/", "/openapi.json", "/v1/health", "/v1/metrics", metric, f"{metric}/windows", "/v1/stream"):
             self.get(path)
 
+    def check_releases(self) -> None:
+        """One that CodeDeploy asks about, and one of each function; that no version is there to answer is no matter."""
+        functions = ["api", "authorize", "capture", "fan_out", "ingest", "redrive", "rollup", "tick"]
+        deployment = {"DeploymentId": f"{APPLICATION}/group", "LifecycleEventHookExecutionId": "1"}
+        by_hand = [
+            {"function": f"highwater-{STAGE}-{name}", "current": "1", "target": "2", "release": "AllAtOnce"}
+            for name in functions
+        ]
+        spec = replace(self._stage.plan.api_function, name="check_release", handler="app.check_release")
+        function = Function(spec, self._stage.state_dir / "check_release.log")
+        with closing(function):
+            for event in (deployment, *by_hand):
+                told = answer_of(function, event)
+                assert not told["succeeded"], "there is no version"
+
     def get(self, path: str) -> Any:
         headers = {"Authorization": f"Bearer {self._token}"}
-        answer = urllib3.request("GET", self._stage.api_url + path, headers=headers, retries=False)
+        url, patience = self._stage.api_url + path, PATIENCE_SECONDS
+        answer = urllib3.request("GET", url, headers=headers, retries=False, timeout=patience)
         assert answer.status == 200, answer.data
         return answer.json() if "json" in answer.headers["Content-Type"] else None
 
@@ -129,9 +149,13 @@ class Driven:
         assert self._invoke("redrive", batch) == {"batchItemFailures": []}, message
 
     def _invoke(self, function: str, event: Any) -> Any:
-        answer = self._stage._functions[function].invoke(orjson.dumps(event))
-        assert not answer.function_error, answer.payload
-        return orjson.loads(answer.payload)
+        return answer_of(self._stage._functions[function], event)
+
+
+def answer_of(function: Function, event: Any) -> Any:
+    answer = function.invoke(orjson.dumps(event))
+    assert not answer.function_error, answer.payload
+    return orjson.loads(answer.payload)
 
 
 def wait_until(condition: Callable[[], object]) -> None:
@@ -150,22 +174,26 @@ def policies(endpoint_url: str) -> dict[str, Policy]:
 def calls(policies: dict[str, Policy], tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
     """Every call that the functions of a stage have made when all that they can do is done."""
     recording = Recording(tmp_path_factory.mktemp("calls"))
-    with LocalStage(
-        STAGE,
-        shards=1,
-        aws_port=0,
-        api_port=0,
-        settings={"API_AUTH": "token", "LATENESS": "1m", **recording.settings},
-        mapping={"rollup": {"batching_window_ms": 1_000}},
-        state_dir=tmp_path_factory.mktemp("stage"),
-    ) as stage:
-        driven = Driven(stage)
+    with ExitStack() as running:
+        releases_url = running.enter_context(codedeploy(APPLICATION, f"highwater-{STAGE}-ingest"))
+        settings = {"API_AUTH": "token", "LATENESS": "1m", "AWS_ENDPOINT_URL_CODEDEPLOY": releases_url}
+        stage = LocalStage(
+            STAGE,
+            shards=1,
+            aws_port=0,
+            api_port=0,
+            settings=settings | recording.settings,
+            mapping={"rollup": {"batching_window_ms": 1_000}},
+            state_dir=tmp_path_factory.mktemp("stage"),
+        )
+        driven = Driven(running.enter_context(stage))
         driven.count_events()
         driven.count_what_is_over()
         driven.capture_changes()
         driven.settle()
         driven.redrive()
         driven.ask()
+        driven.check_releases()
         give_up_at = time.monotonic() + PATIENCE_SECONDS
         while unused(policies, done := list(recording.calls())) and time.monotonic() < give_up_at:
             time.sleep(0.2)  # the streams' consumers are at work

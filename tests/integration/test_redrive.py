@@ -14,6 +14,7 @@ from localstage import LocalStage
 from localstage.aws import client
 from ops import redrive
 from tests.builders import aggregated, json_line, letter, letters_object, order, undeliverable_object
+from tests.permissions.recording import Recording
 
 BUCKET, STREAM = "highwater-test-dead-letters", "highwater-test-events"
 MENDED = f"dead-letters/{STREAM}/2026-11-24/shardId-000000000000/7.jsonl.gz"
@@ -54,8 +55,11 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 
 @pytest.fixture(scope="module")
-def redriven(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redriven]:
-    with LocalStage("test", shards=1, aws_port=0, api_port=0, state_dir=tmp_path_factory.mktemp("stage")) as stage:
+def redriven(tmp_path_factory: pytest.TempPathFactory, recording: Recording) -> Iterator[Redriven]:
+    state_dir = tmp_path_factory.mktemp("stage")
+    with LocalStage(
+        "test", shards=1, aws_port=0, api_port=0, settings=recording.settings, state_dir=state_dir
+    ) as stage:
         yield Redriven(stage)
 
 

@@ -28,6 +28,7 @@ from chalicelib.consumers.tick import Tick
 from localstage import LocalStage, StageError
 from localstage.aws import client
 from tests.builders import MINUTE_MS, json_line, order
+from tests.permissions.recording import Recording
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 20  # for one step on a busy machine; each takes some seconds
@@ -182,7 +183,7 @@ def totals_of(orders: list[dict[str, Any]]) -> Totals:
 
 
 @contextmanager
-def shop(tmp_path: Path) -> Iterator[Shop]:
+def shop(tmp_path: Path, recording: Recording) -> Iterator[Shop]:
     project = tmp_path / "project"
     for name in ("chalicelib", ".chalice"):
         shutil.copytree(PROJECT_DIR / name, project / name, ignore=shutil.ignore_patterns("__pycache__", "deployments"))
@@ -192,7 +193,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         shards=2,
         aws_port=0,
         api_port=0,
-        settings={"POWERTOOLS_LOG_LEVEL": "INFO"},
+        settings={"POWERTOOLS_LOG_LEVEL": "INFO", **recording.settings},
         redeliver=0.2,
         mapping={"ingest": {"batch_size": 40}},
         project_dir=project,
@@ -207,8 +208,10 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         yield running
 
 
-def test_a_metric_that_is_added_fills_from_the_past_and_nothing_else_moves(tmp_path: Path) -> None:
-    with shop(tmp_path) as running:
+def test_a_metric_that_is_added_fills_from_the_past_and_nothing_else_moves(
+    tmp_path: Path, recording: Recording
+) -> None:
+    with shop(tmp_path, recording) as running:
         expected = totals_of(running.before)
         assert running.totals("orders") == expected
         standing, handled, letters = running.partials("orders", "customers"), running.handled(), running.dead_letters()
@@ -237,8 +240,8 @@ def test_a_metric_that_is_added_fills_from_the_past_and_nothing_else_moves(tmp_p
         assert not running.logged("batch committed in part")
 
 
-def test_a_replay_by_itself_moves_nothing(tmp_path: Path) -> None:
-    with shop(tmp_path) as running:
+def test_a_replay_by_itself_moves_nothing(tmp_path: Path, recording: Recording) -> None:
+    with shop(tmp_path, recording) as running:
         names = ("orders", "customers")
         standing, handled, letters = running.partials(*names), running.handled(), running.dead_letters()
         complete_until_ms = running.complete_until_ms()
@@ -253,8 +256,8 @@ def test_a_replay_by_itself_moves_nothing(tmp_path: Path) -> None:
         assert running.totals("orders") == totals_of(running.before)
 
 
-def test_a_mistake_in_what_is_deployed_leaves_the_stage_as_it_was(tmp_path: Path) -> None:
-    with shop(tmp_path) as running:
+def test_a_mistake_in_what_is_deployed_leaves_the_stage_as_it_was(tmp_path: Path, recording: Recording) -> None:
+    with shop(tmp_path, recording) as running:
         text = running.definitions.read_text()
         running.definitions.write_text(text.replace('Sum("amount")', 'Sum("ammount")'))
         with pytest.raises(StageError, match="no field 'ammount' to measure"):

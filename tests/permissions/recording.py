@@ -13,6 +13,7 @@ RECORDER = Path(__file__).parent / "recorder"
 class Call:
     """One call: function by its policy's name, service and operation by botocore's."""
 
+    stage: str
     function: str
     service: str
     operation: str

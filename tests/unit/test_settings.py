@@ -30,6 +30,10 @@ def test_a_variable_overrules_the_usual_name():
         ("API_AUTH", ""),
         ("API_TOKENS_SECRET", "a b"),
         ("API_TOKENS_MAX_AGE", "2h"),
+        ("RESULTS_TOPIC_ARN", "results"),
+        ("RESULTS_TOPIC_ARN", "arn:aws:sqs:us-east-1:000000000000:results"),
+        ("REDRIVE_QUEUE_URL", "redrive"),
+        ("POWERTOOLS_TRACE_DISABLED", "perhaps"),
         ("API_CORS_ORIGIN", "*"),
         ("API_CORS_ORIGIN", "example.org"),
         ("API_CORS_ORIGIN", "https://example.org/"),
@@ -65,3 +69,37 @@ def test_no_other_stage_may_whatever_its_name(url):
     variables = {"STAGE": "local", "API_AUTH": "none"} | ({} if url is None else {"AWS_ENDPOINT_URL": url})
     with pytest.raises(SettingError, match=r"^API_AUTH is none, which only a local stage may have"):
         read_settings(variables)
+
+
+@pytest.mark.parametrize(("handler", "function"), [("app.ingest", "ingest"), ("app.app", "api"), (None, None)])
+def test_the_function_that_lambda_starts_is_known_by_its_handler(handler, function):
+    environment = {"STAGE": "dev", "RESULTS_TOPIC_ARN": "arn:aws-cn:sns:cn-north-1:000000000000:highwater-dev-results"}
+    assert read_settings(environment | ({} if handler is None else {"_HANDLER": handler})).function == function
+
+
+@pytest.mark.parametrize(
+    ("function", "variable"),
+    [
+        ("ingest", "RESULTS_TOPIC_ARN"),
+        ("fan_out", "RESULTS_TOPIC_ARN"),
+        ("tick", "RESULTS_TOPIC_ARN"),
+        ("redrive", "REDRIVE_QUEUE_URL"),
+    ],
+)
+def test_what_only_the_template_knows_is_asked_for_by_the_functions_that_cannot_do_without(function, variable):
+    with pytest.raises(SettingError, match=rf"^{variable} is missing, and the function {function} cannot do without$"):
+        read_settings({"STAGE": "dev", "_HANDLER": f"app.{function}"})
+    assert read_settings({"STAGE": "dev", "_HANDLER": "app.capture"}).function == "capture"
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_traced"),
+    [
+        ({}, False),
+        ({"AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129:2000"}, True),
+        ({"AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129:2000", "POWERTOOLS_TRACE_DISABLED": "False"}, True),
+        ({"AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129:2000", "POWERTOOLS_TRACE_DISABLED": "1"}, False),
+    ],
+)
+def test_there_are_traces_where_there_is_a_daemon_that_takes_them(environment, is_traced):
+    assert read_settings({"STAGE": "dev"} | environment).is_traced is is_traced

@@ -2,8 +2,8 @@
 
 Python imports a module of this name by itself when it starts, where it finds one; so a function is recorded by its
 environment alone (`tests.permissions.recording`), and its code knows nothing of it. botocore calls an initializer for
-each session that is made, and a handler of `provide-client-params` for each call of a client of that session, whatever
-becomes of the call: one that is refused needs its permission, too.
+each session that is made, and a handler of `provide-client-params` for each call of a client of that session, before
+anything becomes of it: a call that fails needs its permission, too.
 
 Source: botocore, `register_initializer`; boto3 Developer Guide, "Extensibility guide".
 """
@@ -17,13 +17,18 @@ from botocore.model import OperationModel
 from botocore.session import Session
 
 
-def record(function: str, folder: str) -> None:
+def record(function: str, stage: str, folder: str) -> None:
     """Write the calls that this process makes from now on, one line of JSON each, into a file of its own."""
     calls = os.open(os.path.join(folder, f"{os.getpid()}.jsonl"), os.O_CREAT | os.O_APPEND | os.O_WRONLY)  # noqa: PTH118
 
     def write(params: dict[str, Any], model: OperationModel, **_: Any) -> None:
-        service = model.service_model.service_name
-        call = {"function": function, "service": service, "operation": model.name, "parameters": params}
+        call = {
+            "stage": stage,
+            "function": function,
+            "service": model.service_model.service_name,
+            "operation": model.name,
+            "parameters": params,
+        }
         # One write, so that no thread's line is in the midst of another's. Bodies and files say nothing of permissions.
         os.write(calls, json.dumps(call, default=lambda _: None).encode() + b"\n")
 
@@ -36,4 +41,4 @@ def record(function: str, folder: str) -> None:
 if "AWS_LAMBDA_RUNTIME_API" in os.environ:
     # The handler's name, in app.py: app.app is that of the routes.
     name = os.environ["_HANDLER"].rpartition(".")[2]
-    record("api_handler" if name == "app" else name, os.environ["RECORDED_CALLS"])
+    record("api_handler" if name == "app" else name, os.environ["STAGE"], os.environ["RECORDED_CALLS"])

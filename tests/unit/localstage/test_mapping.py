@@ -155,6 +155,54 @@ def test_lambda_takes_no_batch_larger_than_ten_thousand() -> None:
         MappingOptions(batch_size=10_001)
 
 
+# ---- what no filter lets through
+
+
+def even(record: FakeRecord) -> bool:
+    return int(record.sequence_number) % 2 == 0
+
+
+def test_what_no_filter_lets_through_is_in_no_batch_and_counts_for_none() -> None:
+    mapping = mapping_with([r(n) for n in range(1, 6)], partial(batch_size=2, lets_through=even))
+    assert run(mapping, [ALL_DONE]) == [("invoke", [2, 4])]
+    assert mapping.checkpoint == r(5).sequence_number
+
+
+def test_the_checkpoint_passes_over_what_is_filtered_once_all_before_it_is_done() -> None:
+    #  1 ✗   2 ▶   3 ✗
+    mapping = mapping_with([r(1)], partial(lets_through=even))
+    assert mapping.checkpoint == r(1).sequence_number, "nothing lies before it"
+    assert mapping.decide(0) == Wait(None)
+    mapping.fetched([r(2), r(3)], now_ms=0)
+    assert mapping.checkpoint == r(1).sequence_number
+    mapping.decide(0)
+    mapping.failed(0)
+    assert mapping.checkpoint == r(1).sequence_number, "2 is not done"
+    assert run(mapping, [ALL_DONE]) == [("invoke", [2])]
+    assert mapping.checkpoint == r(3).sequence_number
+
+
+def test_a_checkpoint_within_a_batch_is_the_functions_and_no_further() -> None:
+    mapping = mapping_with([r(2), r(3), r(4), r(5)], partial(lets_through=even))
+    mapping.decide(0)
+    mapping.answered(failing_from(4), 0)
+    assert mapping.checkpoint == r(2).sequence_number
+    assert run(mapping, [ALL_DONE], now_ms=10_000) == [("invoke", [4])]
+
+
+def test_a_window_begins_with_the_first_record_that_is_let_through() -> None:
+    mapping = mapping_with([r(1)], partial(batching_window_ms=1_000, lets_through=even))
+    mapping.fetched([r(2)], now_ms=400)
+    assert mapping.decide(1_399) == Wait(1_400)
+    assert mapping.decide(1_400) == Invoke([r(2)])
+
+
+def test_a_shard_of_which_nothing_is_let_through_is_drained_at_its_end() -> None:
+    mapping = mapping_with([r(1), r(3)], partial(lets_through=even))
+    mapping.shard_ended()
+    assert mapping.drained
+
+
 # ---- what an answer means
 
 

@@ -9,6 +9,7 @@ import pytest
 from localstage.declarations import Api, Authorizer, Declarations, DynamoDBTrigger, KinesisTrigger, Schedule, SqsTrigger
 from localstage.errors import StageError
 from localstage.plan import Planner, StagePlan
+from localstage.source import EncodedRecord
 
 CONFIG = {
     "version": "2.0",
@@ -144,6 +145,48 @@ def test_a_tables_stream_is_the_one_of_the_template_and_its_mapping_has_the_same
 
 def test_without_one_in_the_template_a_tables_stream_is_the_one_of_the_app(tmp_path: Path) -> None:
     assert plan(tmp_path, {}).dynamodb[0].stream == "arn:placeholder"
+
+
+def test_a_function_has_the_name_that_the_template_gives_it(tmp_path: Path) -> None:
+    ingest = plan(tmp_path, {"FunctionName": "theirs-dev-ingest"}).kinesis[0].function
+    assert (ingest.name, ingest.arn.rpartition(":")[2]) == ("theirs-dev-ingest", "theirs-dev-ingest")
+
+
+def test_a_filter_of_a_tables_stream_is_the_mappings(tmp_path: Path) -> None:
+    criteria = {"Filters": [{"Pattern": '{"eventName": ["INSERT"]}'}, {"Pattern": '{"eventName": ["MODIFY"]}'}]}
+    amended = amended_mapping("RollupDynamodbEventSource", FilterCriteria=criteria)
+    lets_through = plan(tmp_path, amended, function="Rollup").dynamodb[0].options.lets_through
+    assert lets_through is not None
+    names = ("INSERT", "MODIFY", "REMOVE")
+    assert [lets_through(EncodedRecord("1", 0, b'{"eventName": "%s"}' % each.encode())) for each in names] == [
+        True,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("criteria", [{}, {"Filters": []}])
+def test_without_a_filter_everything_is_let_through(tmp_path: Path, criteria: dict[str, Any]) -> None:
+    amended = amended_mapping("RollupDynamodbEventSource", FilterCriteria=criteria)
+    assert plan(tmp_path, amended, function="Rollup").dynamodb[0].options.lets_through is None
+
+
+def test_a_filter_that_lambda_would_refuse_is_refused_by_the_functions_name(tmp_path: Path) -> None:
+    criteria = {"Filters": [{"Pattern": '{"eventName": "INSERT"}'}]}
+    with pytest.raises(StageError, match=r'^rollup: FilterCriteria: .*"eventName" must be an object or an array'):
+        plan(tmp_path, amended_mapping("RollupDynamodbEventSource", FilterCriteria=criteria), function="Rollup")
+
+
+@pytest.mark.parametrize(
+    ("function", "event_source", "service"),
+    [("Ingest", "IngestKinesisEventSource", "kinesis"), ("Work", "WorkSqsEventSource", "sqs")],
+)
+def test_a_filter_of_what_is_no_tables_stream_is_refused(
+    tmp_path: Path, function: str, event_source: str, service: str
+) -> None:
+    criteria = {"Filters": [{"Pattern": '{"eventName": ["INSERT"]}'}]}
+    with pytest.raises(StageError, match=f"{function.lower()}: FilterCriteria is served of .* not of {service}"):
+        plan(tmp_path, amended_mapping(event_source, FilterCriteria=criteria), function=function)
 
 
 def test_more_than_one_invocation_of_a_shard_at_once_is_refused(tmp_path: Path) -> None:

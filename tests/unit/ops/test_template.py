@@ -6,31 +6,50 @@ from ops.template import intrinsic_values, load, references, resolved, standalon
 
 TEMPLATE = {
     "Description": "about it",
-    "Parameters": {"Stage": {"Type": "String"}, "AlarmEmail": {"Type": "String"}},
+    "Parameters": {"Stage": {"Type": "String"}, "AlarmEmail": {"Type": "String"}, "Kept": {"Type": "String"}},
+    "Conditions": {
+        "IsKept": {"Fn::Not": [{"Condition": "IsLeft"}]},
+        "IsLeft": {"Fn::Equals": [{"Ref": "Kept"}, ""]},
+        "Tells": {"Fn::Equals": [{"Ref": "AlarmEmail"}, ""]},
+    },
+    "Rules": {"Told": {"Assertions": [{"Assert": {"Fn::Equals": [{"Ref": "AlarmEmail"}, ""]}}]}},
     "Resources": {
         "Topic": {
             "Type": "AWS::SNS::Topic",
             "Properties": {"TopicName": {"Fn::Sub": "t-${Stage}-${AWS::Region}-${!Not}"}},
         },
+        "Bucket": {
+            "Type": "AWS::S3::Bucket",
+            "Condition": "IsKept",
+            "Properties": {"Policy": {"Condition": {"Bool": {"aws:SecureTransport": "false"}}}},
+        },
         "Alarm": {"Type": "AWS::CloudWatch::Alarm", "Properties": {"Dimensions": [{"Value": {"Ref": "Ingest"}}]}},
-        "AboveTheAlarm": {"Type": "AWS::CloudWatch::CompositeAlarm", "DependsOn": "Alarm"},
-        "AboveAllAlarms": {"Type": "AWS::CloudWatch::CompositeAlarm", "DependsOn": ["Topic", "AboveTheAlarm"]},
+        "Key": {"Type": "AWS::KMS::Key"},
+        "AlarmsTopic": {"Type": "AWS::SNS::Topic", "Properties": {"KmsMasterKeyId": {"Ref": "Key"}}},
+        "AboveTheTopic": {"Type": "AWS::SNS::Subscription", "Condition": "Tells", "DependsOn": "AlarmsTopic"},
+        "OfIngest": {"Type": "AWS::SQS::Queue", "DependsOn": ["Topic", "Ingest"]},
         "Ingest": {
-            "Properties": {"Environment": {"Variables": {"TOPIC": {"Ref": "Topic"}, "API": {"Ref": "RestAPI"}}}}
+            "Properties": {
+                "Environment": {"Variables": {"TOPIC": {"Ref": "Topic"}, "API": {"Ref": "RestAPI"}}},
+                "Layers": [{"Fn::If": ["Tells", {"Ref": "AlarmEmail"}, {"Ref": "AWS::NoValue"}]}],
+            }
         },
     },
     "Outputs": {"TopicArn": {"Value": {"Ref": "Topic"}}, "IngestArn": {"Value": {"Fn::GetAtt": ["Ingest", "Arn"]}}},
 }
 
 
-def test_amendments_and_whatever_refers_to_a_function_are_left_to_the_deployment() -> None:
+def test_what_holds_data_is_kept_and_the_rest_and_whatever_refers_to_it_is_left_to_the_deployment() -> None:
     own = standalone(TEMPLATE)
-    assert own["Resources"].keys() == {"Topic"}
+    assert own["Resources"].keys() == {"Topic", "Bucket"}
     assert own["Outputs"].keys() == {"TopicArn"}
+    assert "Rules" not in own
 
 
-def test_only_parameters_that_something_refers_to_are_kept() -> None:
-    assert standalone(TEMPLATE)["Parameters"].keys() == {"Stage"}
+def test_only_parameters_that_something_refers_to_are_kept_and_conditions_that_something_asks() -> None:
+    own = standalone(TEMPLATE)
+    assert own["Parameters"].keys() == {"Stage", "Kept"}
+    assert own["Conditions"].keys() == {"IsKept", "IsLeft"}
 
 
 def test_references_are_found_in_each_form_and_pseudo_parameters_are_none() -> None:
@@ -50,10 +69,20 @@ def test_values_of_amendments_are_told_by_the_stack_and_put_in_their_places() ->
 
 def test_the_projects_own_template_holds_the_resources_of_a_stage() -> None:
     own = standalone(load(Path(__file__).parents[3]))
-    assert own["Resources"].keys() >= {
+    assert own["Resources"].keys() == {
         "EventsStream",
         "AggregatesTable",
+        "IdsTable",
+        "IdempotencyTable",
         "OrdersTable",
         "ResultsTopic",
+        "ResultsTopicPolicy",
         "DeadLettersBucket",
+        "DeadLettersBucketPolicy",
+        "RedriveQueue",
+        "RedriveFailedQueue",
+        "RedriveQueuesPolicy",
+        "ApiTokens",
     }
+    assert own["Parameters"].keys() == {"Stage", "EventsShardCount", "EventsRetentionHours", "CostCenter"}
+    assert not own["Conditions"]

@@ -1,0 +1,92 @@
+"""How a release takes over: versions, the alias, who invokes it, CodeDeploy, what stops it."""
+
+import pytest
+
+from ops.template import references
+from tests.packaging import resources_of, transformed
+from tests.unit.template.conftest import RELEASE
+
+CALLED = {"APIHandler": "ApiRelease", "Authorize": "ApiRelease"}
+CONSUMERS = dict.fromkeys(["Ingest", "Capture", "Rollup", "FanOut", "Tick", "Redrive"], "ConsumerRelease")
+RELEASED = {**CALLED, **CONSUMERS}
+ALARMS_MAX = 10  # CodeDeploy's, of one deployment group
+
+
+def live(function):
+    return {"Ref": f"{function}Aliaslive"}
+
+
+def test_every_function_but_the_hook_has_the_alias_live(stage):
+    aliases = resources_of(stage, "AWS::Lambda::Alias")
+    assert {each["FunctionName"]["Ref"]: each["Name"] for each in aliases.values()} == dict.fromkeys(RELEASED, "live")
+
+
+def test_another_release_makes_a_version_of_every_function_that_lambda_can_publish(template, stage):
+    """Lambda publishes none of what has not changed: the transform puts the release into the description."""
+    other = transformed(template, Stage="prod", Release="f" * 64)
+    before, after = (set(resources_of(each, "AWS::Lambda::Version")) for each in (stage, other))
+    assert len(before) == len(after) == len(RELEASED)
+    assert not before & after
+    functions = resources_of(other, "AWS::Lambda::Function")
+    assert {functions[name]["Description"] for name in RELEASED} == {"f" * 64}
+    again = transformed(template, Stage="prod", **RELEASE)
+    assert set(resources_of(again, "AWS::Lambda::Version")) == before
+
+
+def test_every_mapping_and_the_schedule_invoke_the_alias(stage):
+    mappings = resources_of(stage, "AWS::Lambda::EventSourceMapping")
+    assert len(mappings) == 5
+    assert all(each["FunctionName"]["Ref"].endswith("Aliaslive") for each in mappings.values())
+    ((rule),) = resources_of(stage, "AWS::Events::Rule").values()
+    assert [each["Arn"] for each in rule["Targets"]] == [live("Tick")]
+
+
+def test_api_gateway_may_invoke_the_aliases_and_nothing_else(stage):
+    permissions = resources_of(stage, "AWS::Lambda::Permission")
+    allowed = [each["FunctionName"] for each in permissions.values() if "apigateway" in each["Principal"]]
+    assert allowed == [live("APIHandler"), {"Fn::GetAtt": ["AuthorizeAliaslive", "AliasArn"]}]
+
+
+@pytest.mark.parametrize(("function", "parameter"), RELEASED.items())
+def test_codedeploy_moves_the_alias_as_the_stage_says_asks_the_hook_and_heeds_alarms(template, function, parameter):
+    made = transformed(template, **{"Stage": "prod", parameter: "LambdaLinear10PercentEvery3Minutes"}, **RELEASE)
+    update = made["Resources"][f"{function}Aliaslive"]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
+    assert update["BeforeAllowTrafficHook"] == {"Ref": "CheckRelease"}
+    group = made["Resources"][update["DeploymentGroupName"]["Ref"]]["Properties"]
+    separator, parts = group["DeploymentConfigName"]["Fn::Join"]
+    assert separator.join(parts) == "CodeDeployDefault.LambdaLinear10PercentEvery3Minutes"
+    assert group["AutoRollbackConfiguration"]["Enabled"] is True
+    condition, heeded, unheeded = group["AlarmConfiguration"]["Fn::If"]
+    assert (condition, unheeded) == ("AlarmsStopReleases", {})
+    names = [each["Name"]["Ref"] for each in heeded["Alarms"]]
+    assert 0 < len(names) <= ALARMS_MAX
+    assert all(made["Resources"][name]["Type"] == "AWS::CloudWatch::Alarm" for name in names)
+
+
+@pytest.mark.parametrize("function", [each for each in RELEASED if each != "Authorize"])
+def test_a_release_that_raises_is_rolled_back(stage, function):
+    group = stage["Resources"][f"{function}DeploymentGroup"]["Properties"]["AlarmConfiguration"]["Fn::If"][1]
+    heeded = [stage["Resources"][each["Name"]["Ref"]]["Properties"] for each in group["Alarms"]]
+    name = stage["Resources"][function]["Properties"]["FunctionName"]
+    (errors,) = [each for each in heeded if each["MetricName"] == "Errors"]
+    assert errors["Dimensions"] == [{"Name": "FunctionName", "Value": name}]
+
+
+@pytest.mark.parametrize("function", ["Ingest", "Capture", "Rollup", "FanOut"])
+def test_a_release_that_does_batches_in_part_is_rolled_back(stage, function):
+    group = stage["Resources"][f"{function}DeploymentGroup"]["Properties"]["AlarmConfiguration"]["Fn::If"][1]
+    assert {"Name": {"Ref": f"{function}Failing"}} in group["Alarms"]
+
+
+def test_nobody_releases_the_hook_and_it_knows_how_consumers_are_released(stage):
+    assert not [name for name in stage["Resources"] if name.startswith(("CheckReleaseAlias", "CheckReleaseDeployment"))]
+    variables = stage["Resources"]["CheckRelease"]["Properties"]["Environment"]["Variables"]
+    assert variables["CONSUMER_RELEASE"] == {"Ref": "ConsumerRelease"}
+
+
+def test_resources_wait_for_each_other_in_no_circle(stage):
+    """Alarms name functions by text: by reference they would wait for what waits for them."""
+    waits_for = {name: set(references(each)) & stage["Resources"].keys() for name, each in stage["Resources"].items()}
+    while ready := {name for name, others in waits_for.items() if not others}:
+        waits_for = {name: others - ready for name, others in waits_for.items() if name not in ready}
+    assert not waits_for
