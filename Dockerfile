@@ -1,10 +1,11 @@
-# The package of `make package` as a container image, for who deploys Lambda functions as images; the command is a handler.
+# The package of `make package` as a container image, for those who deploy functions as images. Its command is a handler.
 #
 #     make package STAGE=dev ARCH=arm64 && docker build --platform linux/arm64 --tag highwater .
 #
-# It holds the bytes of the zips and nothing beside AWS's base image, whose Python is the package's. The tag is pinned, its
-# digest is not: AWS mends the image under its tag, as it does Lambda's own runtime. Another function of the same image has
-# another command: app.app (the API), app.capture, app.rollup, app.fan_out, app.tick, app.redrive, app.authorize.
+# It holds the bytes of the zips and nothing beside AWS's base image, whose Python is the package's. The tag is pinned,
+# its digest is not: AWS mends the image under its tag, as it does Lambda's own runtime. Another function of the same
+# image has another command: app.app (the API), app.capture, app.rollup, app.fan_out, app.tick, app.redrive,
+# app.authorize.
 ARG PYTHON=3.11
 
 FROM public.ecr.aws/lambda/python:${PYTHON} AS unzipped

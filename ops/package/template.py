@@ -113,11 +113,15 @@ def save(template: Template, path: Path) -> None:
 def _call_aliases(template: Template) -> None:
     """Have the API call each function that has an alias by it, so that a release can move its traffic.
 
-    Source: AWS SAM Developer Guide, "Referenceable properties of a function": Alias.
+    Why by the name that SAM gives the alias, and not by `${APIHandler.Alias}`: SAM takes both, cfn-lint does not.
+    Source: AWS SAM Developer Guide, "CloudFormation resources generated when AutoPublishAlias is specified".
     """
     everywhere = template.get("Globals", {}).get("Function", {})
     api = json.dumps(template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"])
     for name, resource in template["Resources"].items():
-        if resource["Type"] == FUNCTION and "AutoPublishAlias" in {**everywhere, **resource["Properties"]}:
-            api = api.replace(f"${{{name}.Arn}}", f"${{{name}.Alias}}")
+        alias = (
+            {**everywhere, **resource["Properties"]}.get("AutoPublishAlias") if resource["Type"] == FUNCTION else None
+        )
+        if alias:
+            api = api.replace(f"${{{name}.Arn}}", f"${{{name}Alias{alias}}}")
     template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"] = json.loads(api)

@@ -250,8 +250,8 @@ def test_the_api_calls_functions_by_the_alias_that_they_have(is_everywhere):
     finish(packaged, Declared(has_sketches=False, decisions="d"), Target("x86_64", (3, 11)))
     body = packaged["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]
     assert body == {
-        "uri": {"Fn::Sub": "${APIHandler.Alias}/invocations"},
-        "authorizer": {"Fn::Sub": "${Authorize.Alias}" if is_everywhere else "${Authorize.Arn}"},
+        "uri": {"Fn::Sub": "${APIHandlerAliaslive}/invocations"},
+        "authorizer": {"Fn::Sub": "${AuthorizeAliaslive}" if is_everywhere else "${Authorize.Arn}"},
     }
 
 
