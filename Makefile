@@ -16,10 +16,10 @@ STAGE  ?= local
 ARCH   ?= x86_64
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stage check lint format types imports simulate bench screenshots package clean
+.PHONY: help setup demo test stage check lint format types imports simulate bench screenshots package deploy deploy-local clean
 
 help: ## Print every target with what it does
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make the virtual environment (every other target does so by itself)
 
@@ -77,6 +77,12 @@ screenshots: $(READY) ## Make docs/screenshots anew: the dashboard over real ord
 
 package: $(READY) ## Make a stage's package in out/: make package STAGE=dev ARCH=arm64
 	$(BIN)/python -m ops.package --stage $(STAGE) --arch $(ARCH)
+
+deploy: $(READY) ## Deploy the package of the stage in out/: make deploy STAGE=dev BUCKET=my-artifacts
+	$(BIN)/python -m ops.deploy --stage $(STAGE) $(if $(BUCKET),--bucket $(BUCKET))
+
+deploy-local: $(READY) ## Package a stage, deploy it on an emulated AWS and try it there; Ctrl-C stops it
+	$(BIN)/python -m localstage.deployed
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) $(KINESIS_LOCAL)/node_modules $(BROWSER)/node_modules out .localstage .chalice/deployments .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -29,7 +29,7 @@ from ops.artifacts import PackageError
 from ops.deploy import Change, Deployed, api_url, deploy, line_of, table_of
 from ops.package import package
 from ops.package.errors import PackageError as PackagingError
-from ops.parameters import ParameterError
+from ops.parameters import ParameterError, check_stage
 from ops.stack import StackError, StackEvent
 from ops.token_ledger import TokenLedger
 
@@ -222,6 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console()
     interrupt_on_signals()
     try:
+        check_stage(PROJECT_DIR, options.stage)
         out_dir = options.package_dir or _packaged(options.stage, console)
         with DeployedStage(
             options.stage,
