@@ -114,8 +114,10 @@ def test_the_api_answers_by_its_authorizer(stage: DeployedStage, token: str) -> 
     assert "orders" in {metric["name"] for metric in stage.get("/v1/metrics", token).json()["metrics"]}
 
 
-def test_an_event_put_on_the_stream_is_counted_and_every_function_passes_its_check(stage: DeployedStage) -> None:
-    assert list(prove(stage)) == [
+def test_an_event_put_on_the_stream_is_counted_and_every_function_passes_its_check(
+    stage: DeployedStage, token: str
+) -> None:
+    assert list(prove(stage, token)) == [
         "the API answers by the authorizer: 401 without a token, 200 with one",
         "an order put on the stream is counted, and told by the API",
         "8 functions pass their release check",
