@@ -49,7 +49,8 @@ class Packaged:
         """
         properties = self.functions[name]
         variables = resolve(properties.get("Environment", {}).get("Variables", {}))
-        attached = [layer["Ref"] for layer in properties.get("Layers", []) if layer.get("Ref") in self.layers]
+        named = [layer.get("Ref", "") for layer in properties.get("Layers", []) if isinstance(layer, Mapping)]
+        attached = [name for name in named if name in self.layers]  # another's, such as Lambda Insights, is not here
         return FunctionSpec(
             name=name,
             handler=properties["Handler"],

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -17,11 +18,15 @@ from dockerfile_parse import DockerfileParser
 
 from localstage.aws import environment_variables
 from localstage.packaged import Packaged
-from localstage.runtime import Function, FunctionSpec
+from localstage.runtime import Function
 from ops.package import Package
 
 PROJECT = Path(__file__).parents[2]
 TASK_ROOT = "/var/task"  # what the base image sets LAMBDA_TASK_ROOT to, and where it starts
+TOLD_BY_CLOUDFORMATION = {
+    "REDRIVE_QUEUE_URL": "http://127.0.0.1:9/redrive",
+    "RESULTS_TOPIC_ARN": "arn:aws:sns:us-east-1:000000000000:results",
+}
 BASE = "public.ecr.aws/lambda/python"
 
 
@@ -115,14 +120,14 @@ def test_the_image_holds_the_package_and_its_command_is_a_handler_of_it(
         f"{TASK_ROOT.lstrip('/')}/{name}": content
         for name, content in (contents(packaged.code) | contents(layer)).items()
     }
-    handlers = {properties["Handler"] for properties in packaged.functions.values()}
+    handlers = {properties["Handler"]: name for name, properties in packaged.functions.items()}
     (handler,) = image.command
     assert handler in handlers
     said = (PROJECT / "Dockerfile").read_text()
-    assert all(each in said for each in handlers - {"app.check_release"}), "it names each command"
-    for command in sorted(handlers):
-        environment = {**packaged.spec("Ingest", environment_variables("http://127.0.0.1:9")).environment}
-        spec = FunctionSpec(command, command, "arn:image", task, environment, imports=[packaged.client])
+    assert all(each in said for each in handlers.keys() - {"app.check_release"}), "it names each command"
+    for command, name in handlers.items():
+        as_function = packaged.spec(name, environment_variables("http://127.0.0.1:9") | TOLD_BY_CLOUDFORMATION)
+        spec = replace(as_function, handler=command, project_dir=task, imports=[packaged.client])
         function = Function(spec, tmp_path / "log")
         try:
             assert function.cold_start().seconds > 0
