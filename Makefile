@@ -14,12 +14,13 @@ NODE_READY    := $(if $(shell command -v npm 2>/dev/null),$(KINESIS_LOCAL)/node_
 
 STAGE  ?= local
 ARCH   ?= x86_64
+SETTINGS = $(foreach parameter,$(SET),--set $(parameter)) # SET: parameters of the stack, for once
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stage check lint format types imports simulate bench screenshots package preflight clean
+.PHONY: help setup demo test stage check lint format types imports simulate bench screenshots package preflight deploy deploy-local clean
 
 help: ## Print every target with what it does
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make the virtual environment (every other target does so by itself)
 
@@ -80,7 +81,13 @@ package: $(READY) ## Make a stage's package in out/: make package STAGE=dev ARCH
 	$(BIN)/python -m ops.package --stage $(STAGE) --arch $(ARCH)
 
 preflight: package ## Package a stage and hold it against the production checklist: make preflight STAGE=prod SET="AlarmEmail=…"
-	$(BIN)/python -m ops.preflight --stage $(STAGE) $(foreach parameter,$(SET),--set $(parameter))
+	$(BIN)/python -m ops.preflight --stage $(STAGE) $(SETTINGS)
+
+deploy: $(READY) ## Deploy the package of the stage in out/: make deploy STAGE=dev BUCKET=my-artifacts SET="Name=Value …"
+	$(BIN)/python -m ops.deploy --stage $(STAGE) $(if $(BUCKET),--bucket $(BUCKET)) $(SETTINGS)
+
+deploy-local: $(READY) ## Package a stage, deploy it on an emulated AWS and try it there; Ctrl-C stops it
+	$(BIN)/python -m localstage.deployed
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) $(KINESIS_LOCAL)/node_modules $(BROWSER)/node_modules out .localstage .chalice/deployments .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -29,7 +29,7 @@ from ops.artifacts import PackageError
 from ops.deploy import Change, Deployed, api_url, deploy, line_of, table_of
 from ops.package import package
 from ops.package.errors import PackageError as PackagingError
-from ops.parameters import ParameterError
+from ops.parameters import ParameterError, check_stage
 from ops.stack import StackError, StackEvent
 from ops.token_ledger import TokenLedger
 
@@ -182,12 +182,12 @@ class ProofError(Exception):
     """The deployed stage does not do what it should; the text is one line."""
 
 
-def prove(stage: DeployedStage) -> Iterator[str]:
+def prove(stage: DeployedStage, token: str) -> Iterator[str]:
     """Try the deployed stage as callers, producers and CodeDeploy would. Yields: what was seen, step by step.
 
+    Shapes: token, one that was issued before anybody asked the API: the authorizer keeps for a minute what it has read.
     Raises: ProofError with the first step that fails.
     """
-    token = stage.issue_token("proof")
     _see("a request without a token is refused", stage.get("/v1/metrics").status == 401)  # noqa: PLR2004  HTTP's
     _see("a request with a token is answered", stage.get("/v1/metrics", token).status == 200)  # noqa: PLR2004
     yield "the API answers by the authorizer: 401 without a token, 200 with one"
@@ -222,6 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console()
     interrupt_on_signals()
     try:
+        check_stage(PROJECT_DIR, options.stage)
         out_dir = options.package_dir or _packaged(options.stage, console)
         with DeployedStage(
             options.stage,
@@ -235,10 +236,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             for logical_id, kind in sorted(stage.left_out.items(), key=lambda each: each[::-1]):
                 told = f"[yellow]left out[/yellow] {logical_id}: MiniStack makes no {kind}"
                 console.print(told, highlight=False, soft_wrap=True)
-            for seen in prove(stage):
+            token = stage.issue_token("proof")
+            for seen in prove(stage, token):
                 console.print(f"[green]✓[/green] {seen}", highlight=False)
             if not options.check:
-                _show_summary(console, stage)
+                _show_summary(console, stage, token)
                 wait_for_a_signal()
     except KeyboardInterrupt:
         return 0
@@ -264,10 +266,11 @@ def _packaged(stage: str, console: Console) -> Path:
     return out_dir
 
 
-def _show_summary(console: Console, stage: DeployedStage) -> None:
+def _show_summary(console: Console, stage: DeployedStage, token: str) -> None:
     console.print(f"\n[bold]Highwater[/bold], stage [bold]{stage.stage}[/bold], is deployed.\n")
     console.print(f"API    {stage.api_url}", soft_wrap=True, highlight=False)
     console.print(f"AWS    {stage.endpoint_url}", soft_wrap=True, highlight=False)
+    console.print(f"token  {token}", soft_wrap=True, highlight=False)
     console.print("\n[dim]Ctrl-C stops it and leaves nothing running.[/dim]")
 
 

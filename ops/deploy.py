@@ -142,7 +142,7 @@ def api_url(outputs: Mapping[str, str], endpoint_url: str | None) -> str | None:
     return f"{endpoint_url}/_aws/execute-api/{outputs['RestAPIId']}/{stage}"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, project_dir: Path = PROJECT_DIR) -> int:
     """Run the command. Returns: 0 deployed, or nothing to change; 2 refused, unreachable or failed."""
     parser = _parser()
     options = parser.parse_args(argv)
@@ -158,6 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.stage,
             bucket=bucket,
             out_dir=options.package_dir,
+            project_dir=project_dir,
             endpoint_url=endpoint_url,
             architecture=options.arch,
             overrides=dict(options.set),

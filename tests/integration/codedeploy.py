@@ -1,4 +1,4 @@
-"""CodeDeploy as its hooks see it, on loopback: one deployment, whose AppSpec is told by its digest, and what it is told.
+"""CodeDeploy as a hook sees it, on loopback: one deployment, whose AppSpec is told by its digest; and what it is told.
 
 MiniStack has none. It speaks CodeDeploy's protocol, AWS JSON 1.1, to boto3's real client in the deployed function.
 """

@@ -24,6 +24,12 @@ def test_a_batch_is_counted_in_every_metric_and_the_progress_stored():
     assert world.progress == {SHARD: "3"}
 
 
+def test_a_batch_of_nothing_by_which_a_release_is_tried_stores_nothing():
+    world = World()
+    assert world.container()({"Records": []}, plenty).response == {"batchItemFailures": []}
+    assert (world.aggregates.puts, world.progress, world.dead_letters.objects) == (0, {}, {})
+
+
 def test_what_cannot_be_counted_is_kept_with_its_reason_and_stops_nothing():
     world = World()
     report = world.container()(events(POISON, *orders(2), aggregated(*orders(3), POISON)), plenty)
