@@ -41,7 +41,7 @@ def with_identities_text(tmp_path_factory):
     return package(
         tmp_path_factory.mktemp("identities"),
         "dev",
-        {"lambda_architecture": "arm64"},
+        "arm64",
         API_AUTH="iam",
         API_CORS_ORIGIN="https://example.org",
     )
