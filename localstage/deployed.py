@@ -8,7 +8,7 @@ What MiniStack cannot make is told. `python -m localstage` is the stage to work 
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -89,7 +89,13 @@ class DeployedStage:
     ) -> None:
         self._emulator.__exit__(kind, error, trace)
 
-    def deploy(self, out_dir: Path, stage: str | None = None, project_dir: Path | None = None) -> Deployed:
+    def deploy(
+        self,
+        out_dir: Path,
+        stage: str | None = None,
+        project_dir: Path | None = None,
+        without_mappings: Collection[str] = (),
+    ) -> Deployed:
         """Deploy a package, of this stage or beside it. Raises: as `ops.deploy.deploy`."""
         named = stage or self.stage
         return deploy(
@@ -100,6 +106,7 @@ class DeployedStage:
             session=session(),
             endpoint_url=self.endpoint_url,
             overrides=self._overrides,
+            without_mappings=without_mappings,
             show=self._show,
             hear=self._hear,
         )

@@ -6,8 +6,8 @@ digest of its bytes, so the same package is uploaded once, and a release that is
 
 import hashlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 from ops.template import Template
 
 CODE = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
+MAPPED = {"Kinesis", "DynamoDB", "SQS"}  # SAM's names for what event source mappings read
 X86_64 = "x86_64"  # what SAM takes where a function says nothing
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 NOT_THERE, NOT_YOURS = {"404", "NoSuchBucket"}, {"403", "AccessDenied"}
@@ -63,6 +64,25 @@ def load_package(directory: Path, stage: str, architecture: str | None = None) -
     if architecture is not None and built_for != {architecture}:
         raise PackageError(f"the package in {directory} is for {', '.join(sorted(built_for))}, not {architecture}")
     return package
+
+
+def unmapped(package: Package, functions: Collection[str]) -> Package:
+    """The package without the event source mappings of functions, each by its name in `app.py`.
+
+    Raises: PackageError for a name that no mapping invokes.
+    Why:    a stack makes a mapping anew, at the stream's beginning, when it was deployed without it first.
+    """
+    template: Template = orjson.loads(orjson.dumps(package.template))
+    mapped = {
+        properties["Handler"].removeprefix("app."): properties
+        for _, properties, name in _code_of(template)
+        if name == "CodeUri" and MAPPED & {event["Type"] for event in properties.get("Events", {}).values()}
+    }
+    if unknown := sorted(set(functions) - mapped.keys()):
+        raise PackageError(f"no mapping invokes {', '.join(unknown)}: there are those of {', '.join(sorted(mapped))}")
+    for function in functions:
+        del mapped[function]["Events"]
+    return replace(package, template=template)
 
 
 class Bucket:

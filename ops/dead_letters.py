@@ -14,7 +14,7 @@ from rich.table import Table
 
 from chalicelib.aws.dead_letters_reader import DeadLettersReader
 from chalicelib.errors import TransientError
-from ops.survey import Surveyed, by_reason, survey
+from ops.survey import Surveyed, by_reason, letters_bucket, survey
 
 SHOWN, REFUSED = 0, 2
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         s3 = boto3.client("s3", endpoint_url=options.endpoint_url)
-        reader = DeadLettersReader(s3, f"highwater-{options.stage}-dead-letters")
+        reader = DeadLettersReader(s3, letters_bucket(options.stage))
         table = summary(survey(reader, reader.list_all()))
     except (BotoCoreError, ClientError, TransientError) as error:
         sys.stderr.write(f"the dead letters cannot be read: {error}\n")

@@ -8,7 +8,7 @@ import hashlib
 import os
 import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.arguments import REFUSED, Parser, setting, url
-from ops.artifacts import LOOPBACK, Bucket, PackageError, is_bucket_name, load_package
+from ops.artifacts import LOOPBACK, Bucket, PackageError, is_bucket_name, load_package, unmapped
 from ops.parameters import ParameterError, check_stage, read
 from ops.stack import Stack, StackError, StackEvent, would_change_nothing
 from ops.template import Template
@@ -63,18 +63,20 @@ def deploy(
     endpoint_url: str | None = None,
     architecture: str | None = None,
     overrides: Mapping[str, str] | None = None,
+    without_mappings: Collection[str] = (),
     show: Callable[[Sequence[Change]], None] = lambda _changes: None,
     hear: Callable[[StackEvent], None] = lambda _event: None,
 ) -> Deployed:
     """Bring the stack `highwater-{stage}` to what the package in `out_dir` says.
 
-    Shapes: overrides, parameters that replace those of `.chalice/parameters.json`; show, told the changes before they
+    Shapes: overrides, parameters that replace those of `.chalice/parameters.json`; without_mappings, functions whose
+            event source mappings are left out of it, by their names in `app.py`; show, told the changes before they
             are carried out; hear, told what becomes of each resource.
     Raises: ParameterError, PackageError and StackError: one line that names what is wrong.
     Why:    carrying it out twice equals once.
     """
     check_stage(project_dir, stage)
-    package = load_package(out_dir, stage, architecture)
+    package = unmapped(load_package(out_dir, stage, architecture), without_mappings)
     parameters = read(project_dir, stage, package.template.get("Parameters", {}), overrides)
     session = session or boto3.Session()
     store = Bucket(session.client("s3", endpoint_url=endpoint_url), bucket)
@@ -162,6 +164,7 @@ def main(argv: Sequence[str] | None = None, project_dir: Path = PROJECT_DIR) -> 
             endpoint_url=endpoint_url,
             architecture=options.arch,
             overrides=dict(options.set),
+            without_mappings=options.without_mapping,
             show=lambda changes: console.print(table_of(changes)),
             hear=lambda event: console.print(line_of(event), soft_wrap=True),
         )
@@ -216,6 +219,10 @@ def _parser() -> Parser:
     add("--package-dir", type=Path, default=PROJECT_DIR / "out", help="where `make package` has put it (%(default)s)")
     set_help = "a parameter in place of the one in .chalice/parameters.json; repeatable"
     add("--set", action="append", default=[], type=setting, metavar="NAME=VALUE", help=set_help)
+    mapping_help = (
+        "leave out the event source mapping of a function: deployed again, it reads from the beginning; repeatable"
+    )
+    add("--without-mapping", action="append", default=[], metavar="FUNCTION", help=mapping_help)
     return parser
 
 

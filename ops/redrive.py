@@ -26,7 +26,7 @@ from chalicelib.records.letter import REASONS
 from chalicelib.records.rejection import Reason
 from ops.arguments import REFUSED, Parser, seconds, url
 from ops.failed_queue import FailedQueue
-from ops.survey import Surveyed, survey
+from ops.survey import Surveyed, letters_bucket, survey
 
 REDRIVABLE = [reason for reason in REASONS if reason != Reason.UNSENDABLE]  # that one never was on the stream
 REDRIVEN, LEFT = 0, 1
@@ -73,7 +73,7 @@ class Command:
         self._queue = RedriveQueue(self._sqs, url_of(QueueName=f"highwater-{stage}-redrive")["QueueUrl"])
         self._failed_url = url_of(QueueName=f"highwater-{stage}-redrive-failed")["QueueUrl"]
         s3 = boto3.client("s3", endpoint_url=endpoint_url)
-        self._reader = DeadLettersReader(s3, f"highwater-{stage}-dead-letters")
+        self._reader = DeadLettersReader(s3, letters_bucket(stage))
         self._selection = selection
         self._console = console
 

@@ -1,5 +1,6 @@
 """What waits in a stage's dead letters bucket: every object read once, and what it holds told by reason."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,11 @@ from chalicelib.aws.dead_letters_reader import LIST_MS_MAX, DeadLettersReader
 from chalicelib.errors import TransientError
 from chalicelib.query.ports import LetterObject
 from chalicelib.records.letter import Letter, LettersError
+
+
+def letters_bucket(stage: str) -> str:
+    """The bucket's name: the functions' own setting, where their stage has another than the usual one."""
+    return os.environ.get("DEAD_LETTERS_BUCKET") or f"highwater-{stage}-dead-letters"
 
 
 @dataclass(frozen=True, slots=True)

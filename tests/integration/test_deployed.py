@@ -185,6 +185,23 @@ def test_deployed_again_it_is_a_new_version_that_codedeploy_lets_through(
     counts_one_more(stage, token, 3)
 
 
+def test_a_mapping_that_is_left_out_and_deployed_again_reads_from_the_beginning(
+    stage: DeployedStage, token: str, released: Path
+) -> None:
+    """What a replay is: the orders of before are read again, and none is counted twice."""
+    mappings = stage.client("lambda").list_event_source_mappings
+    (before,) = mappings(FunctionName=f"{INGEST}:live")["EventSourceMappings"]
+    counted = stage.orders_counted(token)
+    stage.deploy(released, without_mappings=["ingest"])
+    assert mappings(FunctionName=f"{INGEST}:live")["EventSourceMappings"] == []
+    stage.put_order(100)
+    stage.deploy(released)
+    (after,) = mappings(FunctionName=f"{INGEST}:live")["EventSourceMappings"]
+    assert (after["UUID"] != before["UUID"], after["StartingPosition"]) == (True, "TRIM_HORIZON")
+    wait_until(lambda: stage.orders_counted(token) > counted, "the order put meanwhile is counted")
+    assert stage.orders_counted(token) == counted + 1
+
+
 def test_a_version_that_fails_its_check_takes_no_traffic(
     stage: DeployedStage, token: str, released: Path, tmp_path: Path, codedeploy: CodeDeploy
 ) -> None:

@@ -47,3 +47,10 @@ def test_an_empty_bucket_says_so(bucket, capsys):
 def test_a_stage_that_is_not_there_is_one_line_and_exit_code_2(bucket, capsys):
     assert dead_letters.main(["--stage", "nowhere"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_bucket_of_another_name_is_the_one_that_the_functions_are_told(bucket, capsys, monkeypatch):
+    put(bucket, 1, Reason.INVALID, "the newest")
+    monkeypatch.setenv("DEAD_LETTERS_BUCKET", "highwater-test-dead-letters")
+    assert dead_letters.main(["--stage", "other"]) == 0
+    assert "the newest" in capsys.readouterr().out

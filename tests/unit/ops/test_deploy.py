@@ -101,6 +101,15 @@ def test_a_parameter_that_nobody_sets_is_named(project, capsys):
     assert told == "ops.deploy: parameter Key is missing: the template has no default for it"
 
 
+def test_a_mapping_that_there_is_not_is_named_with_those_that_there_are(project, capsys):
+    mapped = {**FUNCTION["Properties"], "Handler": "app.ingest", "Events": {"Events": {"Type": "Kinesis"}}}
+    ticking = {**mapped, "Handler": "app.tick", "Events": {"EveryMinute": {"Type": "Schedule"}}}
+    functions = {"Ingest": FUNCTION | {"Properties": mapped}, "Tick": FUNCTION | {"Properties": ticking}}
+    write_package(project / "out", {**TEMPLATE, "Resources": functions})
+    told = refused(capsys, project, "--stage", "dev", *BUCKET, "--without-mapping", "tick")
+    assert told == "ops.deploy: no mapping invokes tick: there are those of ingest"
+
+
 def test_without_credentials_it_says_so(project, capsys, monkeypatch):
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(variable, raising=False)

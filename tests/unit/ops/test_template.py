@@ -84,5 +84,11 @@ def test_the_projects_own_template_holds_the_resources_of_a_stage() -> None:
         "RedriveQueuesPolicy",
         "ApiTokens",
     }
-    assert own["Parameters"].keys() == {"Stage", "EventsShardCount", "EventsRetentionHours", "CostCenter"}
+    assert own["Parameters"].keys() == {
+        "Stage",
+        "EventsShardCount",
+        "EventsRetentionHours",
+        "DeadLettersBucketName",
+        "CostCenter",
+    }
     assert not own["Conditions"]

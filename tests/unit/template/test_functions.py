@@ -124,6 +124,7 @@ def test_tables_and_the_bucket_are_reached_without_a_nat_where_route_tables_are_
     ("condition", "parameter", "off"),
     [
         ("KeepsApiStarted", "ApiProvisionedConcurrency", "0"),
+        ("NamesDeadLettersBucket", "DeadLettersBucketName", ""),
         ("TellsByEmail", "AlarmEmail", ""),
         ("HasBudget", "MonthlyBudgetUSD", "0"),
         ("HasInsights", "LambdaInsightsLayerArn", ""),

@@ -16,6 +16,7 @@ CLOUDWATCH_LOGS_DAYS = (
 WRONG = {
     "Stage": ["", "Prod", "1st", "a_b", "a" * 21],
     "Release": ["1", "g" * 64, "a" * 63],
+    "DeadLettersBucketName": ["Letters", "l", "-letters", "letters_", "a.b"],
     "AlarmEmail": ["ops", "ops@", "two@example.org two@example.org"],
     "CostCenter": ["", "a" * 65, "a,b"],
     "LambdaInsightsLayerArn": ["LambdaInsightsExtension", "arn:aws:lambda:us-east-1:580247275435:layer:Other:1"],
@@ -27,6 +28,7 @@ WRONG = {
 RIGHT = {
     "Stage": ["prod", "dev-2"],
     "Release": ["", "0a" * 32],
+    "DeadLettersBucketName": ["", "letters-of-ours-123456789012"],
     "AlarmEmail": ["", "ops@example.org"],
     "CostCenter": ["highwater", "Team 7/analytics"],
     "LambdaInsightsLayerArn": [

@@ -71,6 +71,14 @@ def test_the_bucket_is_private_encrypted_versioned_and_its_owners(resources):
     assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
 
 
+def test_the_bucket_may_have_another_name_which_the_functions_are_told(template, resources):
+    usual, named = {"Fn::Sub": "highwater-${Stage}-dead-letters"}, {"Ref": "DeadLettersBucketName"}
+    name = resources["DeadLettersBucket"]["Properties"]["BucketName"]
+    assert name == {"Fn::If": ["NamesDeadLettersBucket", named, usual]}
+    variables = template["Globals"]["Function"]["Environment"]["Variables"]
+    assert variables["DEAD_LETTERS_BUCKET"] == {"Ref": "DeadLettersBucket"}
+
+
 def test_no_letter_is_deleted_for_its_age_or_put_where_redrive_cannot_read_it(resources):
     rules = resources["DeadLettersBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
     assert all(rule["Status"] == "Enabled" for rule in rules)
