@@ -10,7 +10,7 @@ from chalicelib.errors import SettingError
 from chalicelib.settings import read_settings
 from ops.package import DEPLOYMENT_BYTES_MAX
 from ops.preflight.checklist import LENIENT, Check, Finding, at, differences, each, show
-from ops.preflight.stage import ALIAS, ANY_REGION, API, AUTHORIZER, FUNCTION, HOOK, QUEUE, TOPIC, PackagedStage
+from ops.preflight.stage import ALIAS, ANY_REGION, API, AUTHORIZER, BUCKET, FUNCTION, HOOK, QUEUE, TOPIC, PackagedStage
 from ops.template import references
 
 MEMORY_MB_MIN, MEMORY_MB_MAX = 256, 3_008  # below, imports alone take seconds; above, nothing of ours gets faster
@@ -158,8 +158,10 @@ def settings(stage: PackagedStage) -> Iterator[Finding]:
 
 
 def located(stage: PackagedStage, reference: object) -> str:
-    """What CloudFormation will say of a topic or a queue, in some account; nothing of anything else."""
+    """What CloudFormation will say of a bucket, a topic or a queue, in some account; nothing of anything else."""
     for logical_id in references(reference):
+        if name := stage.of_type(BUCKET).get(logical_id, {}).get("BucketName"):
+            return str(name)
         if name := stage.of_type(TOPIC).get(logical_id, {}).get("TopicName"):
             return f"arn:aws:sns:{ANY_REGION}:{ANY_ACCOUNT}:{name}"
         if name := stage.of_type(QUEUE).get(logical_id, {}).get("QueueName"):
