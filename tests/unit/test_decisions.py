@@ -39,7 +39,9 @@ def test_a_setting_of_time_decides_otherwise(variable):
 
 
 def test_what_decides_nothing_is_nothing_to_it():
-    set_so = read_settings({"STAGE": "test", "API_TOKENS_MAX_AGE": "5m", "RESULTS_TOPIC_ARN": "arn"})
+    set_so = read_settings(
+        {"STAGE": "test", "API_TOKENS_MAX_AGE": "5m", "RESULTS_TOPIC_ARN": "arn:aws:sns:us-east-1:000000000000:results"}
+    )
     assert fingerprint(CATALOG, set_so) == fingerprint(CATALOG, SETTINGS)
     assert fingerprint(with_metric(published=not METRICS[0].published), SETTINGS) == fingerprint(CATALOG, SETTINGS)
 
