@@ -7,14 +7,16 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-DEPLOYMENT, HOOK = "d-ABCDEF123", "hook-1"
+HOOK = "hook-1"
 REVISION = {"revisionType": "String", "string": {"sha256": "0" * 64}}
 
 
 class CodeDeploy:
     """Between `with` and its end it answers at `url`. Shapes: told, the statuses that hooks have put."""
 
-    def __init__(self) -> None:
+    def __init__(self, application: str = "app", deployment: str = "d-ABCDEF123") -> None:
+        self._application = application
+        self._deployment = deployment
         self.told: list[str] = []
         self._release: dict[str, str] = {}
         self._config = ""
@@ -25,7 +27,7 @@ class CodeDeploy:
         """Begin a deployment. Returns: what the hook is called with."""
         self._release = {"Name": function, "Alias": "live", "CurrentVersion": current, "TargetVersion": target}
         self._config = config
-        return {"DeploymentId": DEPLOYMENT, "LifecycleEventHookExecutionId": HOOK}
+        return {"DeploymentId": self._deployment, "LifecycleEventHookExecutionId": HOOK}
 
     def __enter__(self):
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -37,19 +39,19 @@ class CodeDeploy:
 
     def _answer(self, operation: str, asked: dict) -> dict:
         if operation == "GetDeployment":
-            assert asked == {"deploymentId": DEPLOYMENT}
-            names = {"applicationName": "app", "deploymentConfigName": self._config}
+            assert asked == {"deploymentId": self._deployment}
+            names = {"applicationName": self._application, "deploymentConfigName": self._config}
             return {"deploymentInfo": {**names, "revision": REVISION}}
         if operation == "GetApplicationRevision":
-            assert asked == {"applicationName": "app", "revision": REVISION}
+            assert asked == {"applicationName": self._application, "revision": REVISION}
             spec = {
                 "version": 0.0,
                 "Resources": [{"F": {"Type": "AWS::Lambda::Function", "Properties": self._release}}],
             }
             told = {"content": json.dumps(spec), "sha256": "0" * 64}
-            return {"applicationName": "app", "revision": {"revisionType": "String", "string": told}}
+            return {"applicationName": self._application, "revision": {"revisionType": "String", "string": told}}
         assert operation == "PutLifecycleEventHookExecutionStatus", operation
-        assert (asked["deploymentId"], asked["lifecycleEventHookExecutionId"]) == (DEPLOYMENT, HOOK)
+        assert (asked["deploymentId"], asked["lifecycleEventHookExecutionId"]) == (self._deployment, HOOK)
         self.told.append(asked["status"])
         return {"lifecycleEventHookExecutionId": HOOK}
 

@@ -30,7 +30,7 @@ from localstage.schedule import scheduled_event
 from ops import tokens
 from ops.token_ledger import TokenLedger
 from tests.builders import MINUTE_MS, json_line, lambda_event, letter, letters_object, order, undeliverable_object
-from tests.permissions.codedeploy import codedeploy
+from tests.integration.codedeploy import CodeDeploy
 from tests.permissions.needs import needs_of
 from tests.permissions.policies import Grant, Policy, grants_of, missing, resolve_policies, several, unused
 from tests.permissions.recording import Call, Recording
@@ -39,6 +39,7 @@ STAGE = "permits"
 STREAM = f"highwater-{STAGE}-events"
 APPLICATION = f"highwater-{STAGE}-resources-ServerlessDeploymentApplication-1"  # as CloudFormation would name it
 BUCKET = f"highwater-{STAGE}-dead-letters"
+LINEAR = "CodeDeployDefault.LambdaLinear10PercentEvery1Minute"
 HOUR_MS = 60 * MINUTE_MS
 TOO_LONG = "x" * MESSAGE_BYTES_MAX  # for a message; DynamoDB and Kinesis take it
 PATIENCE_SECONDS = 30
@@ -119,10 +120,9 @@ class Driven:
         for path in ("/", "/openapi.json", "/v1/health", "/v1/metrics", metric, f"{metric}/windows", "/v1/stream"):
             self.get(path)
 
-    def check_releases(self) -> None:
+    def check_releases(self, deployment: dict[str, str]) -> None:
         """One that CodeDeploy asks about, and one of each function; that no version is there to answer is no matter."""
         functions = ["api", "authorize", "capture", "fan_out", "ingest", "redrive", "rollup", "tick"]
-        deployment = {"DeploymentId": f"{APPLICATION}/group", "LifecycleEventHookExecutionId": "1"}
         by_hand = [
             {"function": f"highwater-{STAGE}-{name}", "current": "1", "target": "2", "release": "AllAtOnce"}
             for name in functions
@@ -175,8 +175,8 @@ def calls(policies: dict[str, Policy], tmp_path_factory: pytest.TempPathFactory)
     """Every call that the functions of a stage have made when all that they can do is done."""
     recording = Recording(tmp_path_factory.mktemp("calls"))
     with ExitStack() as running:
-        releases_url = running.enter_context(codedeploy(APPLICATION, f"highwater-{STAGE}-ingest"))
-        settings = {"API_AUTH": "token", "LATENESS": "1m", "AWS_ENDPOINT_URL_CODEDEPLOY": releases_url}
+        codedeploy = running.enter_context(CodeDeploy(APPLICATION, f"{APPLICATION}/group"))
+        settings = {"API_AUTH": "token", "LATENESS": "1m", "AWS_ENDPOINT_URL_CODEDEPLOY": codedeploy.url}
         stage = LocalStage(
             STAGE,
             shards=1,
@@ -193,7 +193,7 @@ def calls(policies: dict[str, Policy], tmp_path_factory: pytest.TempPathFactory)
         driven.settle()
         driven.redrive()
         driven.ask()
-        driven.check_releases()
+        driven.check_releases(codedeploy.begin(f"highwater-{STAGE}-ingest", "1", "2", LINEAR))
         give_up_at = time.monotonic() + PATIENCE_SECONDS
         while unused(policies, done := list(recording.calls())) and time.monotonic() < give_up_at:
             time.sleep(0.2)  # the streams' consumers are at work

@@ -75,7 +75,7 @@ def traced_with_content(template):
 def api_calls_the_function_itself(template):
     integration = template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]["paths"]["/v1/health"]["get"]
     uri = integration["x-amazon-apigateway-integration"]["uri"]
-    uri["Fn::Sub"] = uri["Fn::Sub"].replace("${APIHandler.Alias}", "${APIHandler.Arn}")
+    uri["Fn::Sub"] = uri["Fn::Sub"].replace("${APIHandlerAliaslive}", "${APIHandler.Arn}")
 
 
 def a_route_for_all(template):
