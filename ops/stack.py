@@ -15,7 +15,8 @@ POLL_SECONDS_FIRST = 0.05  # an emulator is done at once
 POLL_SECONDS_MAX = 5.0
 # A stack in one of these can only be deleted. Its creation was rolled back, so that nothing that worked is lost; one in
 # review has never had a resource.
-NEVER_CREATED = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "REVIEW_IN_PROGRESS"}
+IN_REVIEW = "REVIEW_IN_PROGRESS"
+NEVER_CREATED = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", IN_REVIEW}
 DONE = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
 # What CloudFormation says of an update, and of a change set, that would do nothing; it has no code of their own.
 NOTHING_CHANGES = ("No updates are to be performed", "didn't contain changes")
@@ -68,6 +69,11 @@ class Stack:
             status = self.settle()
             if status is not None:
                 raise StackError(f"stack {self.name} cannot be deleted ({status}): {self.first_failure()}")
+        elif status == "DELETE_FAILED":
+            raise StackError(
+                f"stack {self.name} was to be deleted, and not all of it could be: finish that (aws cloudformation "
+                f"delete-stack --stack-name {self.name}); what it kept has to be imported, as docs/operations.md tells"
+            )
         elif status == "UPDATE_ROLLBACK_FAILED":
             self._cloudformation.continue_update_rollback(StackName=self.name)
             status = self.settle()
@@ -79,13 +85,17 @@ class Stack:
         self._begin()
         return status is not None
 
-    def settle(self) -> str | None:
-        """Return the stack's status once nothing is in progress; None when there is no stack."""
+    def settle(self, *, is_begun: bool = False) -> str | None:
+        """Return the stack's status once nothing is in progress; None when there is no stack.
+
+        Shapes: is_begun, whether a change set is being carried out: then a stack in review is about to be made.
+        """
         pause_seconds = POLL_SECONDS_FIRST
         while True:
             status = self._status()
             self._listen(status)
-            if status is None or status in NEVER_CREATED or not status.endswith("_IN_PROGRESS"):
+            rests = status == IN_REVIEW and not is_begun
+            if status is None or rests or not status.endswith("_IN_PROGRESS"):
                 return status
             time.sleep(pause_seconds)
             pause_seconds = min(pause_seconds * 2, POLL_SECONDS_MAX)
@@ -95,7 +105,7 @@ class Stack:
 
         Raises: StackError when it has failed, with the first reason of all.
         """
-        status = self.settle()
+        status = self.settle(is_begun=True)
         if status not in DONE:
             raise StackError(f"stack {self.name} ended as {status}: {self.first_failure()}")
 

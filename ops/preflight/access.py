@@ -25,7 +25,7 @@ WITHOUT_RESOURCE = {
 }
 # What AWS keeps for a VPC and for Lambda Insights: they come with these parameters alone.
 MANAGED_WITH = {
-    "AWSLambdaVPCAccessExecutionRole": "VpcId",
+    "AWSLambdaVPCAccessExecutionRole": "VpcSubnetIds",
     "CloudWatchLambdaInsightsExecutionRolePolicy": "LambdaInsightsLayerArn",
 }
 PUBLIC_PATHS = {"/", "/assets/{version}/{name}", "/v1/health", "/openapi.json"}
@@ -117,6 +117,13 @@ def throttling(stage: PackagedStage) -> Iterator[Finding]:
             yield Finding(f"RestAPI.MethodSettings.{limit}", show(found), "a limit")
 
 
+def one_api_stage(stage: PackagedStage) -> Iterator[Finding]:
+    """The API has no other stage than the one that is throttled and watched."""
+    for name, deployment in stage.of_type("AWS::ApiGateway::Deployment").items():
+        if "StageName" in deployment:
+            yield Finding(f"{name}.StageName", show(deployment["StageName"]), "none (RestAPI.OpenApiVersion)")
+
+
 def _is_of_any_stage(resource: Any) -> bool:
     return "highwater-*" in show(resource) or "highwater/*" in show(resource)
 
@@ -139,4 +146,5 @@ CHECKS = (
     ),
     Check("api-auth", "The API asks who you are", "everybody could read everything", api_auth),
     Check("throttling", "The API is throttled", "it bounds what strangers cost", throttling),
+    Check("one-api-stage", "The API has one stage", "another is open, unthrottled and unwatched", one_api_stage),
 )

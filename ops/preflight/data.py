@@ -8,7 +8,8 @@ from ops.preflight.stage import BUCKET, QUEUE, STREAM, TABLE, TOPIC, PackagedSta
 from ops.template import references
 
 EXPIRES = {"AggregatesTable": "expires_at", "IdsTable": "expires_at", "IdempotencyTable": "expiration"}
-KEPT = ("AggregatesTable", "IdsTable", "IdempotencyTable", "OrdersTable", "DeadLettersBucket", "ApiTokens")
+TABLES_KEPT = ("AggregatesTable", "IdsTable", "IdempotencyTable", "OrdersTable")
+KEPT = ("EventsStream", *TABLES_KEPT, "DeadLettersBucket", "ApiTokens")
 POLICY_OF = {  # by type, the type of the policy that says who may use it, and the property that names it
     BUCKET: ("AWS::S3::BucketPolicy", "Bucket"),
     QUEUE: ("AWS::SQS::QueuePolicy", "Queues"),

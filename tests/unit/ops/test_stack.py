@@ -72,13 +72,22 @@ def test_a_stack_that_can_be_deployed_to_is_left_alone_and_one_in_progress_is_wa
     assert cloudformation.done == []
 
 
-@pytest.mark.parametrize(
-    "status", ["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "REVIEW_IN_PROGRESS"]
-)
+@pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS"])
 def test_a_stack_that_was_never_created_is_deleted(status):
     cloudformation = FakeCloudFormation(status, after_delete=["DELETE_IN_PROGRESS", ABSENT])
     assert Stack(cloudformation, "s").make_deployable() is False
     assert cloudformation.done == ["delete"]
+
+
+def test_one_that_lived_and_was_not_deleted_to_its_end_is_left_to_its_operator():
+    cloudformation = FakeCloudFormation("DELETE_FAILED")
+    with pytest.raises(StackError, match="aws cloudformation delete-stack --stack-name s"):
+        Stack(cloudformation, "s").make_deployable()
+    assert cloudformation.done == []
+
+
+def test_a_change_set_that_is_carried_out_is_waited_for_though_the_stack_is_still_in_review():
+    Stack(FakeCloudFormation("REVIEW_IN_PROGRESS", "CREATE_IN_PROGRESS", "CREATE_COMPLETE"), "s").finish()
 
 
 def test_one_that_cannot_be_deleted_is_told_with_the_reason():

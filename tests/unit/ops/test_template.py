@@ -91,4 +91,4 @@ def test_the_projects_own_template_holds_the_resources_of_a_stage() -> None:
         "DeadLettersBucketName",
         "CostCenter",
     }
-    assert not own["Conditions"]
+    assert own["Conditions"].keys() == {"NamesDeadLettersBucket"}, "of the parameters that are left"

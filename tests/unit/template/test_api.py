@@ -7,6 +7,7 @@ import pytest
 from chalicelib.access.errors import NotAllowedError, NotAuthenticatedError, Refusal
 from chalicelib.http import NEVER_STORED, SECURITY_HEADERS
 from chalicelib.query.http import respond
+from tests.packaging import resources_of
 
 
 def security_of(resources):
@@ -117,6 +118,14 @@ def test_the_api_has_the_name_that_its_metrics_go_by(resources):
     api = resources["RestAPI"]["Properties"]
     assert api["Name"] == api["DefinitionBody"]["info"]["title"] == {"Fn::Sub": "highwater-${Stage}"}
     assert api["StageName"] == "api"
+
+
+def test_the_api_has_no_other_stage_which_nobody_would_throttle_or_watch(stage):
+    (deployment,) = resources_of(stage, "AWS::ApiGateway::Deployment").values()
+    assert "StageName" not in deployment
+    (named,) = resources_of(stage, "AWS::ApiGateway::Stage").values()
+    assert named["StageName"] == "api"
+    assert resources_of(stage, "AWS::ApiGateway::RestApi")["RestAPI"]["Body"]["swagger"] == "2.0"
 
 
 def test_the_function_ends_before_api_gateway_gives_up_and_after_it_has_stopped_reading(resources):

@@ -45,6 +45,8 @@ def test_api_gateway_may_invoke_the_aliases_and_nothing_else(stage):
     permissions = resources_of(stage, "AWS::Lambda::Permission")
     allowed = [each["FunctionName"] for each in permissions.values() if "apigateway" in each["Principal"]]
     assert allowed == [live("APIHandler"), {"Fn::GetAtt": ["AuthorizeAliaslive", "AliasArn"]}]
+    sources = [each["SourceArn"]["Fn::Sub"][0] for each in permissions.values() if "apigateway" in each["Principal"]]
+    assert [source.partition("${RestAPIId}")[2] for source in sources] == ["/api/*", "/authorizers/*"]
 
 
 @pytest.mark.parametrize(("function", "parameter"), RELEASED.items())

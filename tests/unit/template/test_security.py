@@ -142,7 +142,7 @@ def test_tables_are_paid_by_request_and_can_be_had_back_from_any_moment(template
 
 def test_what_keeps_data_outlives_its_stack_but_not_a_creation_that_fails(template, resources):
     keeping = {name for name, each in resources.items() if each.get("DeletionPolicy") == "Retain"}
-    assert keeping == {*tables(template), "DeadLettersBucket", "ApiTokens"}
+    assert keeping == {*tables(template), "EventsStream", "DeadLettersBucket", "ApiTokens"}
     assert all(resources[name]["UpdateReplacePolicy"] == "Retain" for name in keeping)
     assert not any("DeletionProtectionEnabled" in each for each in tables(template).values())
 

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from contextlib import redirect_stdout
 
+import botocore.session
 import pytest
 from pybreaker import STATE_OPEN
 
@@ -358,6 +359,10 @@ def test_a_saved_query_asks_logs_that_there_are(template):
 def test_the_budget_is_of_this_stage_alone_and_tells_the_topic(template, resources):
     (budget,) = resources_of(template, "AWS::Budgets::Budget").values()
     assert resources["Budget"]["Condition"] == "HasBudget"
+    service = botocore.session.get_session().get_service_model("budgets")
+    assert set(budget["Budget"]["Metrics"]) <= set(service.shape_for("Metric").enum), "cfn-lint takes any text for one"
+    for each in budget["Budget"]["FilterExpression"]["And"]:
+        assert set(each["Tags"]["MatchOptions"]) <= set(service.shape_for("MatchOption").enum)
     tags = {each["Tags"]["Key"]: each["Tags"]["Values"] for each in budget["Budget"]["FilterExpression"]["And"]}
     assert tags == {"application": ["highwater"], "stage": [{"Ref": "Stage"}]}
     assert budget["Budget"]["BudgetLimit"] == {"Amount": {"Ref": "MonthlyBudgetUSD"}, "Unit": "USD"}
