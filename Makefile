@@ -37,8 +37,10 @@ $(READY): requirements.txt requirements-dev.txt
 demo: $(READY) ## Count 69 659 real orders on a local stage, and check every total, result and alert against the file
 	$(BIN)/python -m loadtest.demo
 
+# Those of the second line start whole stages, which have processes of their own and time-outs to keep.
 test: $(READY) $(NODE_READY) ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile tests/contract tests/simulation tests/unit
+	$(BIN)/python -m pytest tests/browser tests/integration
 
 stage: $(READY) ## Run a local stage: AWS on 127.0.0.1:4566, the API on 127.0.0.1:8000; Ctrl-C stops it
 	$(BIN)/python -m localstage

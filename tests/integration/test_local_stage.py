@@ -354,7 +354,7 @@ def test_a_tables_stream_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_bad_stage_name_is_named(tmp_path: Path) -> None:
     stage = LocalStage("No!", aws_port=0, api_port=0, project_dir=PROJECT_DIR, state_dir=tmp_path)
-    with pytest.raises(StageError, match=r"stage 'No!' is not allowed"), stage:
+    with pytest.raises(StageError, match=r"parameter Stage has to match .*, not 'No!'"), stage:
         pass
 
 

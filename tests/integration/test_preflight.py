@@ -7,6 +7,7 @@ that an operator would make; each line that fails before holds then.
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,8 @@ def stage(tmp_path_factory, endpoint_url):
 
 @pytest.fixture(scope="module")
 def client(endpoint_url):
-    return lambda service: aws.client(service, endpoint_url)
+    """Makes a client of a service, once each: making one takes longer than most calls."""
+    return cache(lambda service: aws.client(service, endpoint_url))
 
 
 def failing(stage, client):

@@ -28,6 +28,7 @@ from chalicelib.release.check import ReleaseReport
 from tests.lambda_process import Context
 from tests.packaging import resources_of
 
+STAGE = "test"  # as in all tests: Powertools warns of a process that changes it
 DUTIES = {Alerts.purpose, RollUp.purpose, FinalResults.purpose}
 FAILED = {"failed_sequence_number": "1", "errors": Counter(["throttled"])}
 LETTERS = Counter([Reason.INVALID])
@@ -132,7 +133,7 @@ def emitted():
         patched.setenv("_X_AMZN_TRACE_ID", "Root=1-2-3")
 
         # As app.py wraps every handler.
-        @telemetry.metrics.log_metrics(default_dimensions={"stage": "prod"})
+        @telemetry.metrics.log_metrics(default_dimensions={"stage": STAGE})
         def publish(event, context):
             for name, arguments in PUBLISHED.items():
                 getattr(telemetry, name)(*arguments)
@@ -164,16 +165,16 @@ def alarms(template):
 def widgets(template):
     """The dashboard's widgets, of a stage named prod."""
     (dashboard,) = resources_of(template, "AWS::CloudWatch::Dashboard").values()
-    return json.loads(dashboard["DashboardBody"]["Fn::Sub"].replace("${Stage}", "prod"))["widgets"]
+    return json.loads(dashboard["DashboardBody"]["Fn::Sub"].replace("${Stage}", STAGE))["widgets"]
 
 
 def of_prod(value):
     """What an alarm's dimension says in a stage named prod."""
     match value:
         case {"Ref": "Stage"}:
-            return "prod"
+            return STAGE
         case {"Fn::Sub": text}:
-            return text.replace("${Stage}", "prod")
+            return text.replace("${Stage}", STAGE)
         case _:
             return value
 
