@@ -41,6 +41,7 @@ DECIDES_NOTHING = {
     "settings.py": "the settings that decide are in the fingerprint themselves",
     "telemetry.py": "tells what was decided",
     "wiring/__init__.py": "loads, and wraps: logs, traces, metrics",
+    "wiring/discretion.py": "what is told of an error",
 }
 
 
