@@ -13,16 +13,35 @@ from chalicelib.aggregates.metric import Catalog
 from chalicelib.settings import Settings
 
 CHALICELIB = Path(__file__).resolve().parent
-# The code by which a record becomes events, duplicates, dead letters and partials.
+# The code by which a record becomes events, duplicates, dead letters, partials and effects; and by which these are
+# found again: two versions that keep a partial, an id or a letter under different keys would each count the batch.
+# `tests/unit/test_decisions.py` has why whatever else ingest loads is not among it.
 DECIDING = (
     "definitions.py",
     "change.py",
+    "effects.py",
     "records",
     "identity",
     "aggregates",
+    "consumers/cache.py",
     "consumers/counted_ids.py",
     "consumers/fold.py",
+    "consumers/handle.py",
     "consumers/ingest.py",
+    "consumers/response.py",
+    "consumers/tick.py",  # the data of a type that the decoder knows
+    "aws/aggregates_keys.py",
+    "aws/aggregates_table.py",
+    "aws/dead_letters_bucket.py",
+    "aws/events_stream.py",
+    "aws/idempotency.py",  # loaded with the first effect
+    "aws/idempotent_effects.py",
+    "aws/ids_table.py",
+    "aws/letter_objects.py",
+    "wiring/decoder.py",
+    "wiring/ingest.py",
+    "wiring/stage.py",
+    "wiring/stores.py",
 )
 DIGITS = 16
 
@@ -48,6 +67,8 @@ def _declared(catalog: Catalog) -> Iterator[str]:
 
 def _set(settings: Settings) -> Iterator[str]:
     yield repr((settings.lateness_ms, settings.future_tolerance_ms, settings.dedup_horizon_ms, settings.orders_table))
+    # Where it is told what was counted and handled: by turns, each version would look in another place.
+    yield repr((settings.events_stream, settings.aggregates_table, settings.ids_table, settings.idempotency_table))
 
 
 def _coded() -> Iterator[str]:

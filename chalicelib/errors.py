@@ -3,6 +3,9 @@
 Poison is the input's fault: it becomes a dead letter and never leaves the record's own handling, so it is no
 exception of this module but data (`records.decode.Rejected`). Transient is the world's fault: checkpoint, retry.
 Invariant is our fault: raise, loudly.
+
+The text of such an error may leave the function: it goes to logs and traces as it is. So it names what is wrong, by
+names of ours, of AWS and of positions, and quotes nothing of an event.
 """
 
 
@@ -12,6 +15,10 @@ class TransientError(Exception):
 
 class InvariantError(Exception):
     """Our fault: something that Highwater relies on does not hold. The invocation fails, loudly."""
+
+
+class UnexpectedError(InvariantError):
+    """Something raised what is none of our errors. Its text may quote an event, so this one's is its type alone."""
 
 
 class OutOfOrderError(InvariantError):

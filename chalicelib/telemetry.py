@@ -188,9 +188,19 @@ def publish_answer(status: int, elapsed_ms: float) -> None:
 
 def publish_failure(error: Exception) -> None:
     """Publish that a request has failed by our fault: where, and not what the error says, which may quote data."""
-    where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)]
-    logger.error("request failed", extra={"error": type(error).__name__, "where": where})
+    logger.error("request failed", extra=_without_text(error))
     metrics.add_metric("RequestsFailed", MetricUnit.Count, 1)
+
+
+def publish_raised(error: Exception) -> None:
+    """Publish that an invocation ends by an error; told as of a request. Lambda itself counts them."""
+    logger.error("invocation failed", extra=_without_text(error))
+
+
+def kind_of(error: Exception) -> str:
+    """An error's type, and of AWS's errors the code too, where that says more."""
+    kind, code = type(error).__name__, _code_of(error)
+    return kind if code in (None, kind) else f"{kind}: {code}"
 
 
 def publish_grant(name: str) -> None:
@@ -207,6 +217,20 @@ def publish_access_unavailable(cause: str) -> None:
     """Publish that nobody can say who may read, by the name of what went wrong."""
     logger.error("access unavailable", extra={"error": cause})
     _publish_alone("AccessUnavailable", 1)
+
+
+def _without_text(error: Exception) -> dict[str, Any]:
+    where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)]
+    code = _code_of(error)
+    return {"error": type(error).__name__, **({} if code is None else {"code": code}), "where": where}
+
+
+def _code_of(error: Exception) -> str | None:
+    """The service's code of what AWS has refused, as botocore's ClientError has it."""
+    response = getattr(error, "response", None)
+    refusal = response.get("Error") if isinstance(response, dict) else None
+    code = refusal.get("Code") if isinstance(refusal, dict) else None
+    return None if code is None else str(code)
 
 
 def _log_batch(

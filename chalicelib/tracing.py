@@ -2,8 +2,10 @@
 
     Lambda's own segment  >  ## ingest (ColdStart, Service, Stage)  >  DynamoDB, Kinesis, S3: a subsegment a call
 
-Names, times and kinds of errors go out: no answer, no exception's text, no key of an event ever reaches a trace. Where
-nothing is traced this file is not loaded, for the SDK costs a tenth of a cold start.
+Names and times go out of here, and of errors types and places: no answer, no exception's text, no key of an event.
+Lambda's own segment is not written here: it has the text of an exception that ends an invocation, which
+`wiring/discretion.py` sees to. Where nothing is traced this file is not loaded, for the SDK costs a tenth of a cold
+start.
 """
 
 from collections.abc import Callable
@@ -21,7 +23,7 @@ Handler = Callable[[Any, Any], Any]
 
 
 class DiscreetEmitter(UDPEmitter):  # type: ignore[misc]  # the SDK has no types
-    """Sends to X-Ray's daemon, without what exceptions say: that may quote an event.
+    """Sends our subsegments to X-Ray's daemon, without what exceptions say: that may quote an event.
 
     Why here: Powertools keeps answers and exceptions out of its metadata when told so, but the SDK itself writes down
               the text of any exception that a subsegment ends by.

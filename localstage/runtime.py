@@ -37,16 +37,21 @@ RESPONSE_BYTES_MAX = 6_291_556  # Lambda's limit for the answer of a synchronous
 INVOCATION = "/2018-06-01/runtime/invocation/"
 NEXT = INVOCATION + "next"
 INIT_ERROR = "/2018-06-01/runtime/init/error"
+TRACE_CAUSE = "Lambda-Runtime-Function-XRay-Error-Cause"
 CLIENT = ("awslambdaric", "simplejson", "snapshot-restore-py")  # AWS's runtime client, and what it needs itself
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an invocation came to: the function's JSON; or, of a `function_error`, Lambda's JSON that describes it."""
+    """What an invocation came to: the function's JSON; or, of a `function_error`, Lambda's JSON that describes it.
+
+    Shapes: trace_cause is what the runtime client has Lambda write of the error into its segment of the trace, JSON.
+    """
 
     payload: bytes
     request_id: str
     function_error: bool = False
+    trace_cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,7 +370,7 @@ class _RuntimeApiHandler(BaseHTTPRequestHandler):
             answer = Answer(body, request_id="", function_error=True)
         else:
             request_id, _, kind = self.path.removeprefix(INVOCATION).partition("/")
-            answer = Answer(body, request_id, function_error=kind == "error")
+            answer = Answer(body, request_id, kind == "error", self.headers.get(TRACE_CAUSE, ""))
             if len(body) > RESPONSE_BYTES_MAX:
                 answer = _failure(
                     request_id,

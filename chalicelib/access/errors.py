@@ -38,3 +38,13 @@ class MalformedTokensError(Exception):
 
 class AccessUnavailableError(Exception):
     """Nobody can say who may read, so nobody may. The text names the cause and nothing of the secret."""
+
+
+class UnauthorizedError(Exception):
+    """What API Gateway is told of a token that does not hold; it knows by the text, and by no other.
+
+    Source: API Gateway Developer Guide, "Use API Gateway Lambda authorizers".
+    """
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized")

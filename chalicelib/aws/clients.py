@@ -31,6 +31,9 @@ CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 3},
     max_pool_connections=CONCURRENCY_MAX,
 )
+# Of an invocation that is waited for. `tick` answers when it has settled what it can, which after a replay takes all of
+# its minute; beside that there is its start. Never twice: each try is an invocation of its own.
+INVOKING = CONFIG.merge(Config(read_timeout=75, retries={"mode": "standard", "total_max_attempts": 1}))
 
 
 @cache
@@ -96,6 +99,13 @@ def codedeploy() -> "CodeDeployClient":
 
 @cache
 def functions() -> "LambdaClient":
-    """The Lambda client. An invocation waits for a function to start and to answer."""
-    client: LambdaClient = _session().create_client("lambda", config=CONFIG.merge(Config(read_timeout=40)))
+    """The Lambda client that asks what functions are."""
+    client: LambdaClient = _session().create_client("lambda", config=CONFIG)
+    return client
+
+
+@cache
+def invocations() -> "LambdaClient":
+    """The Lambda client that has functions answer."""
+    client: LambdaClient = _session().create_client("lambda", config=INVOKING)
     return client

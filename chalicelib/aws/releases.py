@@ -4,7 +4,7 @@ What CodeDeploy knows of a deployment names the AppSpec by its digest alone; the
 revision of that digest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,16 +16,31 @@ from chalicelib.release.shift import Shift, parse_app_spec
 if TYPE_CHECKING:
     from mypy_boto3_codedeploy import CodeDeployClient
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_lambda.type_defs import InvocationResponseTypeDef
 
 FORMS = ("appSpecContent", "string")  # of a revision; the second is the older name of the first
+TRIES = 4  # to invoke a version whose function has all of its concurrency under way
+PAUSE_MS = 2_000
 
 
 class CodeDeployReleases:
-    """The Releases of the check, on CodeDeploy and Lambda."""
+    """The Releases of the check, on CodeDeploy and Lambda.
 
-    def __init__(self, codedeploy: "CodeDeployClient", functions: "LambdaClient") -> None:
+    Shapes: functions asks what there is; invocations waits for the slowest answer, and asks once; pause waits so many
+            milliseconds.
+    """
+
+    def __init__(
+        self,
+        codedeploy: "CodeDeployClient",
+        functions: "LambdaClient",
+        invocations: "LambdaClient",
+        pause: Callable[[int], None],
+    ) -> None:
         self._codedeploy = codedeploy
         self._functions = functions
+        self._invocations = invocations
+        self._pause = pause
 
     def shift(self, deployment_id: str) -> Shift:
         """What a deployment is about to do.
@@ -52,8 +67,17 @@ class CodeDeployReleases:
     def invoke(self, function: str, version: str, event: Mapping[str, Any]) -> Reply:
         """Have a version answer an event."""
         with any_failure_as_transient():
-            told = self._functions.invoke(FunctionName=function, Qualifier=version, Payload=orjson.dumps(event))
+            told = self._invoke(function, version, orjson.dumps(event))
             return Reply(told["Payload"].read(), is_error="FunctionError" in told)
+
+    def _invoke(self, function: str, version: str, payload: bytes) -> "InvocationResponseTypeDef":
+        """Have a version invoked once: again only when Lambda was too busy to begin."""
+        for _ in range(TRIES - 1):
+            try:
+                return self._invocations.invoke(FunctionName=function, Qualifier=version, Payload=payload)
+            except self._invocations.exceptions.TooManyRequestsException:
+                self._pause(PAUSE_MS)
+        return self._invocations.invoke(FunctionName=function, Qualifier=version, Payload=payload)
 
     def tell(self, deployment_id: str, execution_id: str, *, succeeded: bool) -> None:
         """Answer CodeDeploy."""

@@ -12,6 +12,7 @@ from msgspec import Struct
 from chalicelib.access.grant import EVERYTHING, context_of
 from chalicelib.access.tokens import TOKEN_BYTES, token_of
 from chalicelib.aggregates.windows import UNIT_MS, format_instant
+from chalicelib.errors import UnexpectedError
 
 DAY_MS = UNIT_MS["d"]  # which the API is asked of: every window's size divides it
 NO_TOKEN = token_of(bytes(TOKEN_BYTES))  # well formed, so that it is looked for; nobody was issued it
@@ -57,11 +58,13 @@ def questions(stage: str, metric: str, now_ms: int) -> dict[str, Question]:
 
 
 def fault_of(question: Question, reply: Reply) -> str | None:
-    """What is wrong with an answer, without a word of it; None if it is right."""
+    """What is wrong with an answer, without a word of it but the type of an error; None if it is right."""
     if question.is_right(reply):
         return None
     told = reply.read()
     kind = told.get("errorType") if reply.is_error and isinstance(told, dict) else None
+    if kind == UnexpectedError.__name__:
+        kind = told.get("errorMessage")  # which is the type of what was raised, and no more
     return f"it did not answer {question.wanted}" + (f", but failed: {kind}" if kind else "")
 
 

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from chalicelib import telemetry
+from chalicelib.wiring.discretion import discreet
 from chalicelib.wiring.stage import CATALOG, settings, stream_arn_placeholder
 
 if TYPE_CHECKING:
@@ -41,8 +42,12 @@ def __getattr__(name: str) -> ModuleType:
 
 
 def around_invocations() -> Iterator[Callable[..., Any]]:
-    """What goes around every handler, the outermost first: context for the logs, a trace, the metrics."""
+    """What goes around every handler, the outermost first: what may be told of an error, the logs, a trace, metrics.
+
+    Chalice puts them around every handler but an authorizer's; `wiring/authorize.py` sees to what may be told itself.
+    """
     stage, function = settings().stage, settings().function
+    yield discreet()
     yield telemetry.logger.inject_lambda_context
     if settings().is_traced:
         from chalicelib.aws import concurrent  # noqa: PLC0415  as the module says

@@ -12,7 +12,7 @@ from chalicelib.release.check import CheckRelease
 from chalicelib.release.questions import questions
 from chalicelib.release.samples import faults_of
 from chalicelib.wiring.decoder import make_decoder
-from chalicelib.wiring.stage import CATALOG, now_ms, settings
+from chalicelib.wiring.stage import CATALOG, now_ms, pause, settings
 
 
 def answer(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def make() -> CheckRelease:
     stage, metric = settings().stage, next(iter(CATALOG.metrics), "")
     decoder = make_decoder(CATALOG, settings().lateness_ms, settings().future_tolerance_ms)
     return CheckRelease(
-        CodeDeployReleases(clients.codedeploy(), clients.functions()),
+        CodeDeployReleases(clients.codedeploy(), clients.functions(), clients.invocations(), pause),
         ingest=f"highwater-{stage}-ingest",
         decoder_faults=lambda: faults_of(decoder),
         questions=lambda: questions(stage, metric, now_ms()),

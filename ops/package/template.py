@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from ops.package.application import Declared
+from ops.package.application import DECIDING, Declared
 from ops.package.dependencies import Target
 from ops.package.errors import PackageError, told_by
 from ops.template import TEMPLATE_PATH, Template
@@ -25,7 +25,6 @@ REGION = "us-east-1"  # Chalice needs one, and asks it only for the names of AWS
 CHALICE = "from chalice.cli import main; raise SystemExit(main())"  # it is no module that `python -m` could run
 FUNCTION = "AWS::Serverless::Function"
 SKETCHING = ("Ingest", "Rollup", "FanOut", "Tick", "APIHandler", "CheckRelease")  # who makes or reads sketches
-DECIDING = ("Ingest", "CheckRelease")  # who decides what becomes of an event, and who asks whether that has changed
 
 
 def copy_project(
@@ -100,8 +99,7 @@ def finish(template: Template, declared: Declared, target: Target) -> None:
         for name in SKETCHING:
             properties = resources[name]["Properties"]
             properties["Layers"] = [*properties.get("Layers", []), {"Ref": "SketchesLayer"}]
-    for name in DECIDING:
-        resources[name]["Properties"]["Environment"]["Variables"]["DECISIONS"] = declared.decisions
+    resources[DECIDING]["Properties"]["Environment"]["Variables"]["DECISIONS"] = declared.decisions
     _call_aliases(template)
 
 

@@ -124,30 +124,64 @@ def test_an_invocation_is_traced_after_another_and_says_it_started_warm(tmp_path
         assert {each["trace_id"] for each in subsegments} == {invocation["trace_id"]}
 
 
-def test_an_exception_is_traced_without_what_it_says(tmp_path, stage, daemon):
+def logged(function, message):
+    lines = [orjson.loads(line) for line in function.log_path.read_text().splitlines() if line.startswith("{")]
+    return [line for line in lines if line["message"] == message]
+
+
+def test_an_exception_is_traced_logged_and_answered_without_what_it_says(tmp_path, stage, daemon):
     event = lambda_event([json_line(order(1))], stream=STREAM)
     event["Records"][0]["kinesis"]["sequenceNumber"] = SECRET
     with started(tmp_path, stage, "ingest", daemon) as function:
-        assert "errorType" in invoke(function, event)
+        answer = function.invoke(orjson.dumps(event))
         subsegments, text = received(daemon)
+        (line,) = logged(function, "invocation failed")
+        log = function.log_path.read_bytes()
     (invocation,) = [each for each in subsegments if each["name"] == "## ingest"]
     (exception,) = invocation["cause"]["exceptions"]
     assert (invocation["fault"], exception["type"]) == (True, "ValueError")
     assert "message" not in exception
-    assert SECRET.encode() not in text
+
+    told = orjson.loads(answer.payload)
+    assert (told["errorType"], told["errorMessage"]) == ("UnexpectedError", "ValueError")
+    (of_lambda,) = orjson.loads(answer.trace_cause)["exceptions"]
+    assert (of_lambda["type"], of_lambda["message"]) == ("UnexpectedError", "ValueError")
+    assert of_lambda["stack"][-1]["label"] == "position", "types and places remain"
+    assert line["error"] == "ValueError"
+    assert line["where"][-1].endswith(" position")
+    for told_to_others in (text, log, answer.payload, answer.trace_cause.encode()):
+        assert SECRET.encode() not in told_to_others
 
 
-def test_a_call_that_aws_refuses_is_traced_without_what_it_says(tmp_path, stage, daemon):
+def test_a_call_that_aws_refuses_is_traced_and_logged_without_what_it_says(tmp_path, stage, daemon):
     missing = "no-such-table"
     with started(tmp_path, stage, "ingest", daemon, IDS_TABLE=missing) as function:
-        invoke(function, lambda_event([json_line(order(1))], stream=STREAM))
+        told = invoke(function, lambda_event([json_line(order(1))], stream=STREAM))
         subsegments, _ = received(daemon)
+        (line,) = logged(function, "invocation failed")
+        log = function.log_path.read_text()
     refused = [each for each in subsegments if each.get("fault") and each["name"] == "dynamodb"]
     assert refused
     for each in refused:
         (exception,) = each["cause"]["exceptions"]
         assert exception["type"] == "ResourceNotFoundException"
         assert "message" not in exception
+    assert line["code"] == "ResourceNotFoundException"
+    assert told["errorMessage"] == "ResourceNotFoundException"
+    assert "An error occurred" not in log, "as botocore's texts begin"
+
+
+def test_an_error_of_ours_says_what_is_wrong(tmp_path, stage, daemon):
+    event = lambda_event([json_line(order(number)) for number in range(2)], stream=STREAM)
+    event["Records"].reverse()
+    with started(tmp_path, stage, "ingest", daemon) as function:
+        answer = function.invoke(orjson.dumps(event))
+        (line,) = logged(function, "invocation failed")
+    told = orjson.loads(answer.payload)
+    assert told["errorType"] == "OutOfOrderError"
+    assert line["error"] == "OutOfOrderError"
+    assert " comes after " in told["errorMessage"]
+    assert told["errorMessage"] == orjson.loads(answer.trace_cause)["exceptions"][0]["message"]
 
 
 def test_a_request_of_the_api_is_traced_under_a_name_of_its_own(tmp_path, stage, daemon):

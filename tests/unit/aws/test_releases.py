@@ -2,13 +2,19 @@
 
 import io
 import json
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from chalicelib.aws.releases import CodeDeployReleases
+from chalicelib.aws import clients
+from chalicelib.aws.releases import TRIES, CodeDeployReleases
 from chalicelib.errors import TransientError
 from chalicelib.release.questions import Reply
 from chalicelib.release.shift import AppSpecError, Shift
@@ -44,8 +50,20 @@ def functions():
 
 
 @pytest.fixture
-def releases(codedeploy, functions):
-    return CodeDeployReleases(codedeploy.client, functions.client)
+def versions():
+    with Stubber(boto3.client("lambda", config=Config(retries={"total_max_attempts": 1}))) as stub:
+        yield stub
+        stub.assert_no_pending_responses()
+
+
+@pytest.fixture
+def pauses():
+    return []
+
+
+@pytest.fixture
+def releases(codedeploy, functions, versions, pauses):
+    return CodeDeployReleases(codedeploy.client, functions.client, versions.client, pauses.append)
 
 
 def deployment(revision):
@@ -78,10 +96,10 @@ def test_a_deployment_without_an_app_spec_cannot_be_read(releases, codedeploy):
         releases.shift("d-1")
 
 
-def test_a_version_is_invoked_and_its_error_told_from_its_answer(releases, functions):
+def test_a_version_is_invoked_and_its_error_told_from_its_answer(releases, versions):
     asked = {"FunctionName": "f", "Qualifier": "2", "Payload": b'{"Records":[]}'}
-    functions.add_response("invoke", {"StatusCode": 200, "Payload": body(b"{}")}, asked)
-    functions.add_response("invoke", {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": body(b"[]")}, asked)
+    versions.add_response("invoke", {"StatusCode": 200, "Payload": body(b"{}")}, asked)
+    versions.add_response("invoke", {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": body(b"[]")}, asked)
     assert releases.invoke("f", "2", {"Records": []}) == Reply(b"{}")
     assert releases.invoke("f", "2", {"Records": []}) == Reply(b"[]", is_error=True)
 
@@ -105,7 +123,63 @@ def test_codedeploy_is_told(releases, codedeploy, succeeded, status):
     releases.tell("d-1", "h-1", succeeded=succeeded)
 
 
-def test_what_a_service_refuses_is_told_by_its_name_alone(releases, functions):
-    functions.add_client_error("invoke", "AccessDeniedException", "user arn:aws:iam::1:role/secret may not")
+def test_what_a_service_refuses_is_told_by_its_name_alone(releases, versions, pauses):
+    versions.add_client_error("invoke", "AccessDeniedException", "user arn:aws:iam::1:role/secret may not")
     with pytest.raises(TransientError, match=r"^AccessDeniedException$"):
         releases.invoke("f", "2", {})
+    assert pauses == []
+
+
+def test_a_version_that_is_busy_is_asked_again_for_it_has_not_begun(releases, versions, pauses):
+    versions.add_client_error("invoke", "TooManyRequestsException", http_status_code=429)
+    versions.add_response("invoke", {"StatusCode": 200, "Payload": body(b"{}")})
+    assert releases.invoke("f", "2", {}) == Reply(b"{}")
+    assert len(pauses) == 1
+
+
+def test_a_version_that_stays_busy_is_given_up(releases, versions):
+    for _ in range(TRIES):
+        versions.add_client_error("invoke", "TooManyRequestsException", http_status_code=429)
+    with pytest.raises(TransientError, match=r"^TooManyRequestsException$"):
+        releases.invoke("f", "2", {})
+
+
+@contextmanager
+def slow_lambda(answers_after_s):
+    """A Lambda whose functions take their time. Yields its URL, and the paths asked for so far."""
+    asked = []
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append(self.path)
+            time.sleep(answers_after_s)
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as serving:
+        serving.handle_error = lambda *_: None  # who asked is gone
+        threading.Thread(target=serving.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{serving.server_port}", asked
+        serving.shutdown()
+
+
+@pytest.mark.parametrize(("answers_after_s", "waits_s"), [(0.5, 10), (1, 0.3)])
+def test_a_version_that_takes_its_time_is_asked_once(codedeploy, functions, answers_after_s, waits_s):
+    """A second tick beside the first would be one too many."""
+    with slow_lambda(answers_after_s) as (url, asked):
+        config = clients.INVOKING.merge(Config(read_timeout=waits_s))
+        keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
+        patient = boto3.client("lambda", endpoint_url=url, config=config, **keys)
+        releases = CodeDeployReleases(codedeploy.client, functions.client, patient, lambda _: None)
+        if waits_s > answers_after_s:
+            assert releases.invoke("tick", "2", {}) == Reply(b"{}")
+        else:
+            with pytest.raises(TransientError, match=r"^ReadTimeoutError$"):
+                releases.invoke("tick", "2", {})
+            time.sleep(1)  # by then it would have been asked again
+    assert asked == ["/2015-03-31/functions/tick/invocations?Qualifier=2"]

@@ -235,11 +235,11 @@ def test_without_sketches_there_is_no_layer():
     assert "Layers" not in str(packaged)
 
 
-def test_who_decides_and_who_checks_a_release_know_what_decides():
+def test_who_decides_says_by_what():
     packaged = template()
     finish(packaged, Declared(has_sketches=False, decisions="0123"), Target("x86_64", (3, 11)))
     told = {name for name, variables in functions_variables(packaged).items() if variables.get("DECISIONS") == "0123"}
-    assert told == {"Ingest", "CheckRelease"}
+    assert told == {"Ingest"}
 
 
 @pytest.mark.parametrize("is_everywhere", [True, False])

@@ -93,6 +93,11 @@ def test_an_authorizer_that_turns_away_a_token_nobody_was_issued_may_take_traffi
             Reply(b'{"errorType": "Runtime.ImportModuleError", "errorMessage": "secret"}', is_error=True),
             "it did not answer that nothing failed, but failed: Runtime.ImportModuleError",
         ),
+        (
+            "capture",
+            Reply(b'{"errorType": "UnexpectedError", "errorMessage": "ClientError: AccessDenied"}', is_error=True),
+            "it did not answer that nothing failed, but failed: ClientError: AccessDenied",
+        ),
         ("api", Reply(b'{"statusCode": 500, "body": "{}"}'), "it did not answer the windows of a metric"),
         ("api", Reply(b'{"statusCode": 200, "body": "<html>"}'), "it did not answer the windows of a metric"),
         ("tick", Reply(b'{"shards": 2, "failed": 1}'), "it did not answer a tick on every shard"),

@@ -1,7 +1,10 @@
 """The functions as Lambda gets them: alias, log group, concurrency, tracing, network, layers."""
 
+from pathlib import Path
+
 import pytest
 
+from chalicelib import settings
 from tests.packaging import resources_of, transformed
 from tests.unit.template.conftest import VPC
 
@@ -51,6 +54,12 @@ def test_every_function_is_traced_and_tells_x_ray_no_payload(stage, functions):
         assert "STAGE" in variables, "what all have adds to what each has"
     ((api),) = resources_of(stage, "AWS::ApiGateway::Stage").values()
     assert api["TracingEnabled"] is True
+
+
+def test_no_function_has_a_variable_that_nobody_reads(functions):
+    read = Path(settings.__file__).read_text()
+    variables = {name for each in functions.values() for name in each["Environment"]["Variables"]}
+    assert [name for name in variables if not name.startswith("POWERTOOLS_") and f'"{name}"' not in read] == []
 
 
 def test_functions_have_their_concurrency_to_themselves_unless_the_stage_says_otherwise(functions):

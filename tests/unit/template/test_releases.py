@@ -2,6 +2,8 @@
 
 import pytest
 
+from chalicelib.aws import clients
+from chalicelib.release.check import RESERVE_MS
 from ops.template import references
 from tests.packaging import resources_of, transformed
 from tests.unit.template.conftest import RELEASE
@@ -9,6 +11,8 @@ from tests.unit.template.conftest import RELEASE
 CALLED = {"APIHandler": "ApiRelease", "Authorize": "ApiRelease"}
 CONSUMERS = dict.fromkeys(["Ingest", "Capture", "Rollup", "FanOut", "Tick", "Redrive"], "ConsumerRelease")
 RELEASED = {**CALLED, **CONSUMERS}
+START_S = 10  # Lambda's limit for a function's start, beside its time-out
+ASKING_S = 20  # for CodeDeploy and Lambda to tell what is shifted, and what each version decides by
 ALARMS_MAX = 10  # CodeDeploy's, of one deployment group
 
 
@@ -80,10 +84,18 @@ def test_a_release_that_does_batches_in_part_is_rolled_back(stage, function):
     assert {"Name": {"Ref": f"{function}Failing"}} in group["Alarms"]
 
 
-def test_nobody_releases_the_hook_and_it_knows_how_consumers_are_released(stage):
+def test_nobody_releases_the_hook(stage):
     assert not [name for name in stage["Resources"] if name.startswith(("CheckReleaseAlias", "CheckReleaseDeployment"))]
-    variables = stage["Resources"]["CheckRelease"]["Properties"]["Environment"]["Variables"]
-    assert variables["CONSUMER_RELEASE"] == {"Ref": "ConsumerRelease"}
+
+
+def test_the_hook_waits_for_the_slowest_answer_and_has_time_left_to_tell(stage):
+    """`tick` answers when it has settled what it can, which after a replay takes it all of its time."""
+    functions = resources_of(stage, "AWS::Lambda::Function")
+    slowest_s = max(functions[name]["Timeout"] for name in RELEASED)
+    waits_s = clients.INVOKING.connect_timeout + clients.INVOKING.read_timeout
+    assert slowest_s + START_S <= clients.INVOKING.read_timeout
+    assert clients.INVOKING.retries["total_max_attempts"] == 1
+    assert waits_s + ASKING_S + RESERVE_MS / 1000 <= functions["CheckRelease"]["Timeout"]
 
 
 def test_resources_wait_for_each_other_in_no_circle(stage):

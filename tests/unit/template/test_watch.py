@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 
 import botocore.session
 import pytest
+from botocore.exceptions import ClientError
 from pybreaker import STATE_OPEN
 
 from chalicelib import telemetry
@@ -42,6 +43,7 @@ PUBLISHED = {
     "publish_capture": [CaptureReport("orders", 1, 1, LETTERS, "1", Counter(["throttled"]))],
     "publish_circuit": ["results", STATE_OPEN],
     "publish_failure": [ValueError("a fault")],
+    "publish_raised": (ClientError({"Error": {"Code": "AccessDeniedException"}}, "PutItem"),),
     "publish_fan_out": [FanOutReport(results=PublishReport(1, 1, 1, 1), **FAILED)],
     "publish_grant": ["analysts"],
     "publish_ingest": [IngestReport("events", "shard", 1, dead_letters=LETTERS, **FAILED), 1.0],
