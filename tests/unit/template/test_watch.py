@@ -311,7 +311,7 @@ def test_near_its_time_out_is_nine_tenths_of_a_functions_own(template, alarms):
 def test_each_function_is_watched_for_what_can_go_wrong_with_it(alarms, metric, functions):
     """Not authorize for its errors: it raises for every token that does not hold."""
     watched = {value for _, name, dims in alarmed(alarms) if name == metric for _, value in dims}
-    assert watched == {f"highwater-prod-{name}" for name in functions}
+    assert watched == {f"highwater-{STAGE}-{name}" for name in functions}
 
 
 def test_the_dashboard_shows_every_alarm(alarms, widgets):
