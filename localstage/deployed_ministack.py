@@ -5,8 +5,14 @@ is put right here, one function for each. The rest is MiniStack's own, its SAM t
 """
 # ruff: noqa: SLF001  MiniStack has no other way in
 
+import hashlib
+import tempfile
+import threading
+import zipfile
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from chalicelib.errors import InvariantError
@@ -50,6 +56,27 @@ def isolated(detect: Callable[[str], tuple[str, str]]) -> Callable[[str], tuple[
         return binary, ISOLATED + script.replace(INIT, TELL_HANDLER)
 
     return detect_isolated
+
+
+class UnzippedOnce(zipfile.ZipFile):
+    """A zip whose files are unzipped once, however often it is wanted: then with links to them.
+
+    Why: MiniStack unzips the whole code anew for every version of every function, which took most of a cold start.
+    """
+
+    _lock = threading.Lock()
+
+    def extractall(self, path: Any = None, members: Any = None, pwd: bytes | None = None) -> None:
+        """Put links to what stands at the top of the zip into the folder."""
+        digest = hashlib.sha256(Path(str(self.filename)).read_bytes()).hexdigest()
+        unzipped = Path(tempfile.gettempdir()) / f"unzipped-{digest}"
+        with self._lock:
+            if not unzipped.exists():
+                unfinished = unzipped.with_suffix(".unfinished")
+                super().extractall(unfinished, members, pwd)
+                unfinished.rename(unzipped)
+        for entry in unzipped.iterdir():
+            (Path(path) / entry.name).symlink_to(entry)
 
 
 def updated_function(
@@ -193,6 +220,7 @@ def put_right() -> None:
 
     runtime: Any = lambda_runtime
     runtime._detect_runtime_binary = isolated(runtime._detect_runtime_binary)
+    runtime.zipfile = SimpleNamespace(**{**vars(zipfile), "ZipFile": UnzippedOnce})
     known = provisioners._RESOURCE_HANDLERS
     function = known["AWS::Lambda::Function"]
     function["update"] = updated_function(function["create"], lambda_svc._functions)

@@ -1,5 +1,8 @@
 """Emulated AWS: MiniStack as a child process, on loopback alone, with nothing kept when it ends."""
 
+import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +29,8 @@ class Emulator:
     """MiniStack on `http://127.0.0.1:{port}` between `with` and its end; port 0 takes a free one.
 
     Shapes: module, what is run: MiniStack with what this project puts right in it; services, further ones, by commas.
+    Why:    it unzips functions, and a process that is killed clears nothing away. So all that it writes stands in a
+            folder that is named after the process that began it: this one removes it, or the next to begin.
     """
 
     def __init__(
@@ -34,16 +39,19 @@ class Emulator:
         self.port = port or free_port()
         self.endpoint_url = f"http://127.0.0.1:{self.port}"
         self._log_path = log_path
+        self._scratch = log_path.parent / f"aws-{os.getpid()}-{self.port}"
         self._module = module
         self._services = ",".join([*SERVICES, *([services] if services else [])])
 
     def __enter__(self) -> Self:
         refuse_taken_port(self.port, "--aws-port")
+        _clear_what_was_left(self._log_path.parent)
+        self._scratch.mkdir()
         self._log = self._log_path.open("wb", buffering=0)
         self._process = leash.start(
             [self._module],
             cwd=self._log_path.parent,
-            environment=_environment_variables(self.port, self._services, scratch=self._log_path.parent),
+            environment=_environment_variables(self.port, self._services, scratch=self._scratch),
             log=self._log,
         )
         try:
@@ -61,8 +69,7 @@ class Emulator:
             self._process.wait(STOP_TIMEOUT_SECONDS)
         leash.kill(self._process)
         self._log.close()
-        for note in self._log_path.parent.glob("ministack-*.pid"):  # one that was killed leaves its process id behind
-            note.unlink(missing_ok=True)
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _wait_until_healthy(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
@@ -77,6 +84,24 @@ class Emulator:
         raise StageError(
             f"the emulated AWS did not answer within {START_TIMEOUT_SECONDS} s; {self._log_path} may say why"
         )
+
+
+def _clear_what_was_left(folder: Path) -> None:
+    """Remove the folders of those that are gone; another may be running beside this one."""
+    for scratch in folder.glob("aws-*-*"):
+        named = re.fullmatch(r"aws-([0-9]+)-[0-9]+", scratch.name)
+        if named and not _is_running(int(named[1])):
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _is_running(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def free_port() -> int:

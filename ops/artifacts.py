@@ -10,18 +10,17 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 import yaml
 from botocore.exceptions import ClientError
 
+from ops.aws import is_local
 from ops.template import Template
 
 CODE = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 MAPPED = {"Kinesis", "DynamoDB", "SQS"}  # SAM's names for what event source mappings read
 X86_64 = "x86_64"  # what SAM takes where a function says nothing
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 NOT_THERE, NOT_YOURS = {"404", "NoSuchBucket"}, {"403", "AccessDenied"}
 KEY_PREFIX = "highwater/"
 
@@ -102,7 +101,7 @@ class Bucket:
             answer = self._s3.head_bucket(Bucket=self._name)
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            if code in NOT_THERE and urlsplit(self._s3.meta.endpoint_url).hostname in LOOPBACK:
+            if code in NOT_THERE and is_local(self._s3.meta.endpoint_url):
                 self._s3.create_bucket(Bucket=self._name)
                 return
             if code in NOT_THERE:

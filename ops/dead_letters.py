@@ -3,20 +3,20 @@
 Counts by reason, and of each reason the newest error. Payloads are not shown; the bucket keeps them whole.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
 from chalicelib.aws.dead_letters_reader import DeadLettersReader
 from chalicelib.errors import TransientError
+from ops import aws
+from ops.arguments import REFUSED, Parser, url
 from ops.survey import Surveyed, by_reason, letters_bucket, survey
 
-SHOWN, REFUSED = 0, 2
+SHOWN = 0
 
 
 def summary(surveyed: Sequence[Surveyed]) -> Table:
@@ -33,16 +33,18 @@ def summary(surveyed: Sequence[Surveyed]) -> Table:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns: 0, or 2 when the bucket cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m ops.dead_letters", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="python -m ops.dead_letters", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--stage", required=True, help="whose dead letters")
-    parser.add_argument("--endpoint-url", help="where S3 is (default: as botocore, AWS_ENDPOINT_URL included)")
+    parser.add_argument(
+        "--endpoint-url", type=url, help="where S3 is (default: as botocore, AWS_ENDPOINT_URL included)"
+    )
     options = parser.parse_args(argv)
     try:
-        s3 = boto3.client("s3", endpoint_url=options.endpoint_url)
+        s3 = aws.client("s3", options.endpoint_url)
         reader = DeadLettersReader(s3, letters_bucket(options.stage))
         table = summary(survey(reader, reader.list_all()))
     except (BotoCoreError, ClientError, TransientError) as error:
-        sys.stderr.write(f"the dead letters cannot be read: {error}\n")
+        sys.stderr.write(f"ops.dead_letters: the dead letters cannot be read: {aws.reason(error)}\n")
         return REFUSED
     Console().print(table if table.row_count else "There are no dead letters.")
     return SHOWN

@@ -15,13 +15,14 @@ from typing import Any
 
 import boto3
 import orjson
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, WaiterError
+from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ops import aws
 from ops.arguments import REFUSED, Parser, setting, url
-from ops.artifacts import LOOPBACK, Bucket, PackageError, is_bucket_name, load_package, unmapped
+from ops.artifacts import Bucket, PackageError, is_bucket_name, load_package, unmapped
 from ops.parameters import ParameterError, check_stage, read
 from ops.stack import Stack, StackError, StackEvent, would_change_nothing
 from ops.template import Template
@@ -78,7 +79,7 @@ def deploy(
     check_stage(project_dir, stage)
     package = unmapped(load_package(out_dir, stage, architecture), without_mappings)
     parameters = read(project_dir, stage, package.template.get("Parameters", {}), overrides)
-    session = session or boto3.Session()
+    session = session or aws.session()
     store = Bucket(session.client("s3", endpoint_url=endpoint_url), bucket)
     store.ensure()
     template = store.put_code(package)
@@ -138,7 +139,7 @@ def _changes(cloudformation: Any, change_set: Mapping[str, str]) -> Sequence[Cha
 def api_url(outputs: Mapping[str, str], endpoint_url: str | None) -> str | None:
     """Where the API answers; at an endpoint on this machine, by MiniStack's path for it."""
     at_aws = outputs.get("EndpointURL")
-    if at_aws is None or endpoint_url is None:
+    if at_aws is None or not aws.is_local(endpoint_url):
         return at_aws
     *_, stage, _slash = at_aws.split("/")
     return f"{endpoint_url}/_aws/execute-api/{outputs['RestAPIId']}/{stage}"
@@ -169,7 +170,7 @@ def main(argv: Sequence[str] | None = None, project_dir: Path = PROJECT_DIR) -> 
             hear=lambda event: console.print(line_of(event), soft_wrap=True),
         )
     except (ParameterError, PackageError, StackError, BotoCoreError, ClientError) as error:
-        sys.stderr.write(f"ops.deploy: {_reason(error)}\n")
+        sys.stderr.write(f"ops.deploy: {aws.reason(error)}\n")
         return REFUSED
     if not deployed.changes:
         console.print(f"Nothing to change: {deployed.stack.name} is what the package says.")
@@ -196,16 +197,7 @@ def line_of(event: StackEvent) -> Text:
 
 def _local_bucket(stage: str, endpoint_url: str | None) -> str | None:
     """On this machine a bucket is made; elsewhere it is the operator's to choose."""
-    is_local = endpoint_url is not None and any(f"//{host}" in endpoint_url for host in LOOPBACK)
-    return f"highwater-{stage}-deploy" if is_local else None
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, NoCredentialsError):
-        return "there are no AWS credentials: sign in, or set AWS_PROFILE"
-    if isinstance(error, NoRegionError):
-        return "there is no AWS region: set AWS_REGION"
-    return " ".join(str(error).split())
+    return f"highwater-{stage}-deploy" if aws.is_local(endpoint_url) else None
 
 
 def _parser() -> Parser:

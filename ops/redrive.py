@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -24,6 +23,7 @@ from chalicelib.consumers.redrive_message import RedriveMessage, encode_message
 from chalicelib.errors import TransientError
 from chalicelib.records.letter import REASONS
 from chalicelib.records.rejection import Reason
+from ops import aws
 from ops.arguments import REFUSED, Parser, seconds, url
 from ops.failed_queue import FailedQueue
 from ops.survey import Surveyed, letters_bucket, survey
@@ -68,11 +68,10 @@ class Command:
     """The command on one stage."""
 
     def __init__(self, stage: str, endpoint_url: str | None, selection: Selection, console: Console) -> None:
-        self._sqs = boto3.client("sqs", endpoint_url=endpoint_url)
+        self._sqs, s3 = aws.clients(["sqs", "s3"], endpoint_url)
         url_of = self._sqs.get_queue_url
         self._queue = RedriveQueue(self._sqs, url_of(QueueName=f"highwater-{stage}-redrive")["QueueUrl"])
         self._failed_url = url_of(QueueName=f"highwater-{stage}-redrive-failed")["QueueUrl"]
-        s3 = boto3.client("s3", endpoint_url=endpoint_url)
         self._reader = DeadLettersReader(s3, letters_bucket(stage))
         self._selection = selection
         self._console = console
@@ -178,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return REDRIVEN
         return command.redrive(surveyed, None if options.no_wait else options.timeout)
     except (BotoCoreError, ClientError, TransientError) as error:
-        sys.stderr.write(f"ops.redrive: stage {options.stage} cannot be redriven: {error}\n")
+        sys.stderr.write(f"ops.redrive: stage {options.stage} cannot be redriven: {aws.reason(error)}\n")
         return REFUSED
     except KeyboardInterrupt:
         sys.stderr.write("ops.redrive: interrupted; the messages that were sent are carried out all the same\n")

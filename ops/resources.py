@@ -3,7 +3,6 @@
 CloudFormation does the work, on AWS and on an emulator alike; what an emulator forgets is set afterwards.
 """
 
-import argparse
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -17,6 +16,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Column, Table
 
+from ops import aws
+from ops.arguments import REFUSED, Parser, count, url
 from ops.parameters import ParameterError, check
 from ops.stack import Stack, StackError, would_change_nothing
 from ops.template import Template, load, references, standalone
@@ -64,7 +65,7 @@ def ensure(
         check(values, template["Parameters"])
     except ParameterError as error:
         raise ResourcesError(str(error)) from error
-    session = session or boto3.Session()
+    session = session or aws.session()
     cloudformation = session.client("cloudformation", endpoint_url=endpoint_url)
     stack = Stack(
         cloudformation, f"highwater-{stage}-resources", lambda event: progress(f"{event.logical_id} {event.status}")
@@ -142,10 +143,10 @@ def _show(console: Console, there: StageResources) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return 0, or 2 when the resources cannot be had."""
-    parser = argparse.ArgumentParser(prog="python -m ops.resources", description=__doc__)
+    parser = Parser(prog="python -m ops.resources", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--stage", required=True, help="the stage whose resources are created or updated")
-    parser.add_argument("--endpoint-url", help="an AWS-compatible endpoint; by default botocore's own choice")
-    parser.add_argument("--shards", type=int, help="of the events stream; by default the template's own number")
+    parser.add_argument("--endpoint-url", type=url, help="an AWS-compatible endpoint; by default botocore's own choice")
+    parser.add_argument("--shards", type=count, help="of the events stream; by default the template's own number")
     options = parser.parse_args(arguments)
     console = Console()
     try:
@@ -157,8 +158,8 @@ def main(arguments: list[str] | None = None) -> int:
                 progress=lambda text: status.update(f"stage {options.stage}: {text}"),
             )
     except (ResourcesError, FileNotFoundError, BotoCoreError, ClientError) as error:
-        sys.stderr.write(f"ops.resources: {error}\n")
-        return 2
+        sys.stderr.write(f"ops.resources: {aws.reason(error)}\n")
+        return REFUSED
     _show(console, there)
     return 0
 

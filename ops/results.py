@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ops import aws
 from ops.arguments import REFUSED, Parser, count, seconds, url
 from ops.subscription import MESSAGES_AT_ONCE_MAX, WAIT_SECONDS_MAX, Messages, NoTopicError, subscription
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     wanted = {name: values for name in ATTRIBUTES if (values := getattr(options, name))}
     try:
-        sns, sqs = (boto3.client(service, endpoint_url=options.endpoint_url) for service in ("sns", "sqs"))
+        sns, sqs = aws.clients(["sns", "sqs"], options.endpoint_url)
         with _handling_signals(), subscription(sns, sqs, options.stage, wanted) as messages:
             sys.stderr.write(f"ops.results: subscribed to the results of stage {options.stage}; Ctrl-C ends it\n")
             try:
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads the lines has enough of them, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it ends
     except (NoTopicError, BotoCoreError, ClientError) as error:
-        sys.stderr.write(f"ops.results: the results of stage {options.stage} cannot be had: {error}\n")
+        sys.stderr.write(f"ops.results: the results of stage {options.stage} cannot be had: {aws.reason(error)}\n")
         return REFUSED
     return SHOWN
 

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Sequence
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
@@ -19,6 +18,7 @@ from chalicelib.access.errors import MalformedTokensError
 from chalicelib.access.grant import ANY, Grant
 from chalicelib.access.tokens import NAME_RULE, TOKEN_BYTES, IssuedToken, digest_of, is_name, token_of
 from chalicelib.aggregates.windows import UNIT_MS, format_instant, parse_duration, parse_instant
+from ops import aws
 from ops.arguments import REFUSED, Parser, url
 from ops.token_ledger import LedgerError, TokenLedger
 
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     secret = f"highwater-{options.stage}-api-tokens"
     try:
-        ledger = TokenLedger(boto3.client("secretsmanager", endpoint_url=options.endpoint_url), secret)
+        ledger = TokenLedger(aws.client("secretsmanager", options.endpoint_url), secret)
         if options.command == "issue":
             expires_at_ms = _end(parser, options.expires, now_ms)
             token = issue(ledger, options.name, options.metrics, expires_at_ms)
@@ -107,7 +107,7 @@ def _reason(error: Exception, secret: str) -> str:
         return f"there is no secret {secret}; `python -m ops.resources` or a deployment makes it"
     if isinstance(error, MalformedTokensError):
         return f"{secret}: {error}; docs/operations.md says what to do"
-    return str(error)
+    return aws.reason(error)
 
 
 def _parser() -> Parser:

@@ -19,11 +19,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from loadtest.producer.client import Producer, UnacceptedError
-from loadtest.producer.delivery import KinesisClient, Receipt, Retry, reason
+from loadtest.producer.delivery import KinesisClient, Receipt, Retry
 from loadtest.producer.event import Event, EventTooLargeError, KeyFunction, PartitionKeyError, key_at
 from loadtest.producer.packing import Encoding
 from loadtest.producer.stage import kinesis_client, stream_name
+from ops import aws
 
+NAME = "loadtest.producer"
 SENT, UNACCEPTED, REFUSED = 0, 1, 2
 
 UNCHECKED_PARTITION_KEY = "unchecked"
@@ -187,11 +189,11 @@ def main(argv: list[str] | None = None, client: KinesisClient | None = None, ret
     try:
         return _run(arguments, client or kinesis_client(arguments.stage, arguments.endpoint_url), retry, notices)
     except OSError as error:
-        notices.print(f"{arguments.file}: {error.strerror or error}")
+        notices.print(f"{NAME}: {arguments.file}: {error.strerror or error}")
     except (EOFError, zlib.error, LineError) as error:
-        notices.print(f"{arguments.file}: {error}")
+        notices.print(f"{NAME}: {arguments.file}: {error}")
     except (BotoCoreError, ClientError) as error:
-        notices.print(f"cannot send: {_explain(error)}")
+        notices.print(f"{NAME}: cannot send: {aws.reason(error)}")
     return REFUSED
 
 
@@ -216,14 +218,10 @@ def _run(arguments: argparse.Namespace, client: KinesisClient, retry: Retry | No
             bar = progress.add_task("", total=total)
             send(producer, events, pace, lambda count: progress.update(bar, completed=count))
     except UnacceptedError as error:
-        notices.print(f"{error} (--help says what to do)")
+        notices.print(f"{NAME}: {error} (--help says what to do)")
         exit_code = UNACCEPTED
     Console(highlight=False).print(summary(stream, producer.receipt, time.monotonic() - started))
     return exit_code
-
-
-def _explain(error: BotoCoreError | ClientError) -> str:
-    return str(error) if isinstance(error, BotoCoreError) else f"{reason(error)}: {error.response['Error']['Message']}"
 
 
 if __name__ == "__main__":

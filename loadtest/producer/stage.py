@@ -7,6 +7,7 @@ import boto3
 from botocore.config import Config
 
 from loadtest.producer.delivery import KinesisClient
+from ops import aws
 
 LOCAL_ENDPOINT_URL = "http://127.0.0.1:4566"
 LOCAL_REGION = "us-east-1"
@@ -33,7 +34,7 @@ def kinesis_client(
     if local and not {"AWS_ACCESS_KEY_ID", "AWS_PROFILE"} & environ.keys():
         session = boto3.Session("local", "local")  # An emulator takes any credentials, but needs some.
     else:
-        session = boto3.Session()
+        session = aws.session(environ)
     region = session.region_name or (LOCAL_REGION if local else None)
     client: KinesisClient = session.client("kinesis", region, endpoint_url=endpoint_url, config=CLIENT_CONFIG)
     return client

@@ -11,17 +11,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import boto3
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 from rich.console import Console
 
 from ops import parameters
 from ops.arguments import REFUSED, Parser, setting, url
 from ops.artifacts import PackageError, load_package
 from ops.parameters import ParameterError
-from ops.preflight import access, data, functions, live, mappings, releases, watch
+from ops.preflight import access, alarms, data, functions, live, mappings, releases, watch
 from ops.preflight.checklist import judge
 from ops.preflight.stage import PackagedStage, PreflightError, transform
-from ops.preflight.table import summary, table
+from ops.preflight.table import amiss, summary, table
+from ops.template import load
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent.parent
 FIT, UNFIT = 0, 1
@@ -30,18 +31,19 @@ CHECKS = (
     *mappings.CHECKS,
     *data.CHECKS,
     *access.CHECKS,
+    *alarms.CHECKS,
     *watch.CHECKS,
     *releases.CHECKS,
 )
 
 
 def read(package_dir: Path, project_dir: Path, stage: str, overrides: Mapping[str, str]) -> PackagedStage:
-    """Read a stage's package, with the stage's parameters.
+    """Read a stage's package, with the stage's parameters. These are looked at first: a package takes seconds to read.
 
     Raises: ParameterError for an unknown stage and a parameter that cannot be; PackageError without a package of the
             stage; PreflightError for one that SAM refuses.
     """
-    parameters.check_stage(project_dir, stage)
+    parameters.read(project_dir, stage, load(project_dir).get("Parameters", {}), overrides)
     package = load_package(package_dir, stage)
     given = parameters.read(project_dir, stage, package.template.get("Parameters", {}), overrides)
     archive_bytes = {archive.name: archive.stat().st_size for archive in sorted(package_dir.glob("*.zip"))}
@@ -59,13 +61,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             verdicts += live.judge(
                 live.LiveStage(stage, lambda name: session.client(name, endpoint_url=options.endpoint_url))
             )
-    except (BotoCoreError, PackageError, ParameterError, PreflightError) as error:
-        sys.stderr.write(f"ops.preflight: {' '.join(str(error).split())}\n")
+    except (BotoCoreError, ClientError, PackageError, ParameterError, PreflightError) as error:
+        sys.stderr.write(f"ops.preflight: {_reason(error)}\n")
         return REFUSED
     console = Console()
     console.print(table(verdicts, f"highwater-{options.stage}"))
+    if not all(verdict.holds for verdict in verdicts):
+        console.print()
+        console.print(amiss(verdicts))
     console.print(summary(verdicts))
     return UNFIT if any(verdict.fails for verdict in verdicts) else FIT
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, NoCredentialsError):
+        return "there are no AWS credentials: sign in, or set AWS_PROFILE"
+    if isinstance(error, NoRegionError):
+        return "there is no AWS region: set AWS_REGION"
+    if isinstance(error, ClientError) and (code := error.response["Error"]["Code"]) in live.NOBODY:
+        return f"the AWS credentials are not valid, or not any more ({code}): sign in again, or set AWS_PROFILE"
+    return " ".join(str(error).split())
 
 
 def _parser() -> Parser:

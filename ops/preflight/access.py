@@ -1,5 +1,6 @@
 """What each function may do, and who may call the API."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,6 +29,8 @@ MANAGED_WITH = {
     "AWSLambdaVPCAccessExecutionRole": "VpcSubnetIds",
     "CloudWatchLambdaInsightsExecutionRolePolicy": "LambdaInsightsLayerArn",
 }
+# An ARN up to what it names. Nothing of it is a pattern: a role has its resources in its own account and region.
+ARN_BEGINS = r"arn:(?:\$\{AWS::Partition\}|[^:]+):[^:]+:(?:\$\{AWS::Region\}|[^:]*):(?:\$\{AWS::AccountId\}|[^:]*):"
 PUBLIC_PATHS = {"/", "/assets/{version}/{name}", "/v1/health", "/openapi.json"}
 
 
@@ -37,11 +40,17 @@ def roles_of_functions(stage: PackagedStage) -> dict[str, str]:
 
 
 def statements(stage: PackagedStage) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each statement of each role of a function, with where it stands."""
-    for role in dict.fromkeys(roles_of_functions(stage).values()):
-        for number, policy in enumerate(stage.properties(role).get("Policies", [])):
-            for position, statement in enumerate(_list(at(policy, "PolicyDocument.Statement"))):
-                yield f"{role}.Policies.{number}.Statement.{position}", statement
+    """Each statement of each role of a function, with where it stands: the file, and its Sid or else its number."""
+    for role, name in {role: name for name, role in roles_of_functions(stage).items()}.items():
+        for policy in stage.properties(role).get("Policies", []):
+            for number, statement in enumerate(_list(at(policy, "PolicyDocument.Statement")), start=1):
+                yield f"{policy_file(stage, name)} {statement.get('Sid', f'statement {number}')}", statement
+
+
+def policy_file(stage: PackagedStage, name: str) -> str:
+    """Where a function's policy is written."""
+    handler = str(stage.properties(name).get("Handler"))
+    return f".chalice/policies/{'api_handler' if name == API else handler.rpartition('.')[2]}.json"
 
 
 def one_role_each(stage: PackagedStage) -> Iterator[Finding]:
@@ -66,19 +75,43 @@ def actions(stage: PackagedStage) -> Iterator[Finding]:
     for where, statement in statements(stage):
         broad = [action for action in _list(statement.get("Action")) if "*" in str(action)]
         if broad or "NotAction" in statement:
-            yield Finding(f"{where}.Action", show(broad or "NotAction"), "each call by its name")
+            yield Finding(f"{where}: Action", show(broad or "NotAction"), "each call by its name", where)
 
 
 def resources(stage: PackagedStage) -> Iterator[Finding]:
-    """Policies name the resources, but for calls that have none."""
+    """Policies name the resources, but for calls that have none; a pattern stands within one of this stage."""
     for where, statement in statements(stage):
         named = set(map(str, _list(statement.get("Action"))))
         on_all = "*" in _list(statement.get("Resource")) or "NotResource" in statement
         if on_all and not named <= WITHOUT_RESOURCE:
-            yield Finding(f"{where}.Resource", f"* for {', '.join(sorted(named - WITHOUT_RESOURCE))}", "the resource")
+            found = f"* for {', '.join(sorted(named - WITHOUT_RESOURCE))}"
+            yield Finding(f"{where}: Resource", found, "the resource", where)
         for resource in _list(statement.get("Resource")):
-            if _is_of_any_stage(resource):
-                yield Finding(f"{where}.Resource", show(resource), f"resources of {stage.name}")
+            text = _text_of(resource)
+            if text != "*" and not is_within_the_stage(text, stage):
+                wanted = f"a pattern only within a resource of {stage.name}"
+                yield Finding(f"{where}: Resource", text, wanted, where)
+
+
+def is_within_the_stage(resource: str, stage: PackagedStage) -> bool:
+    """Whether a resource is no pattern, or one whose fixed beginning names a resource of this stage to its end.
+
+    Shapes: resource, an ARN as a text of `Fn::Sub`.
+    Why:    `highwater-prod*` is the resources of the stage `production`, too, and `table/*` everybody's.
+    """
+    fixed = re.split(r"[*?]", resource, maxsplit=1)[0]
+    if fixed == resource:
+        return True
+    own = "|".join(map(re.escape, stage.resources))
+    name = re.escape(stage.name)
+    of_stage = (
+        rf"\$\{{(?:{own})\}}[:/]"
+        rf"|(?:CodeDeployHook_)?highwater-{name}(?:-[\w.-]+)?[:/]"
+        rf"|highwater/{name}/"
+        # SAM names CodeDeploy's application by the stack, and CloudFormation ends that name as it likes.
+        rf"|highwater-{name}-ServerlessDeploymentApplication-"
+    )
+    return re.match(rf"\$\{{(?:{own})\.\w+\}}[:/]|{ARN_BEGINS}(?:[\w-]*[:/])*(?:{of_stage})", fixed) is not None
 
 
 def managed_policies(stage: PackagedStage) -> Iterator[Finding]:
@@ -124,8 +157,18 @@ def one_api_stage(stage: PackagedStage) -> Iterator[Finding]:
             yield Finding(f"{name}.StageName", show(deployment["StageName"]), "none (RestAPI.OpenApiVersion)")
 
 
-def _is_of_any_stage(resource: Any) -> bool:
-    return "highwater-*" in show(resource) or "highwater/*" in show(resource)
+def _text_of(resource: Any) -> str:
+    """An ARN as a text of `Fn::Sub`, as far as it can be one."""
+    match resource:
+        case {"Ref": name}:
+            return f"${{{name}}}"
+        case {"Fn::GetAtt": [name, attribute]}:
+            return f"${{{name}.{attribute}}}"
+        case {"Fn::Sub": str(text)}:
+            return text
+        case {"Fn::Join": ["", [*parts]]}:
+            return "".join(map(_text_of, parts))
+    return show(resource)
 
 
 def _list(value: Any) -> list[Any]:
@@ -139,12 +182,18 @@ CHECKS = (
         "no-broad-actions", "No action by a pattern", "what AWS adds under it tomorrow would be allowed, too", actions
     ),
     Check(
-        "no-broad-resources", "No resource by a bare *", "a function may reach its stage's resources only", resources
+        "no-broad-resources", "No resources by a pattern", "a function may reach its stage's resources only", resources
     ),
     Check(
         "no-managed-policies", "No managed policies", "AWS may widen them, and they name no resource", managed_policies
     ),
-    Check("api-auth", "The API asks who you are", "everybody could read everything", api_auth),
+    Check(
+        "api-auth",
+        "The API asks who you are",
+        "everybody could read everything",
+        api_auth,
+        mend=".chalice/config.json: API_AUTH; app.py: the route is GUARDED",
+    ),
     Check("throttling", "The API is throttled", "it bounds what strangers cost", throttling),
     Check("one-api-stage", "The API has one stage", "another is open, unthrottled and unwatched", one_api_stage),
 )

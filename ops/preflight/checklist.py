@@ -1,7 +1,8 @@
 """What a line of the checklist is: a title, why it matters, and a pure function that finds what is amiss."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -10,16 +11,18 @@ from ops.preflight.stage import PackagedStage, Properties
 
 LENIENT = frozenset({"dev", "local"})  # stages where some lines only warn: nobody is woken for them
 EVERYWHERE = frozenset({"*"})
-SHOWN_CHARACTERS_MAX = 60
+PARAMETERS, RESOURCES = ".chalice/parameters.json", ".chalice/resources.yaml"
+NO_LOGICAL_ID = re.compile(r"[^A-Za-z0-9]")  # what one ends with
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not as it should be. Shapes: where, `LogicalId.Property`."""
+    """One thing that is not as it should be. Shapes: where, `LogicalId.Property`; mend, as that of a line."""
 
     where: str
     found: str
     wanted: str
+    mend: str = ""
 
 
 Find = Callable[[PackagedStage], Iterable[Finding]]
@@ -27,11 +30,16 @@ Find = Callable[[PackagedStage], Iterable[Finding]]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of the list. Shapes: why, why it matters, in a few words."""
+    """A line of the list.
+
+    Shapes: why, why it matters, in a few words; mend, what to set and in which file; without one it is the resource
+            that the finding is about, in the template.
+    """
 
     id: str
     title: str
     why: str
+    mend: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,20 @@ class Verdict:
     def fails(self) -> bool:
         """Whether the stage may not be deployed for it."""
         return bool(self.findings) and not self.is_warning
+
+    @property
+    def warns(self) -> bool:
+        """Whether something is amiss that the stage may be deployed with."""
+        return bool(self.findings) and self.is_warning
+
+    def by_mend(self) -> dict[str, list[Finding]]:
+        """The findings by what to set, in which file."""
+        mended: dict[str, list[Finding]] = {}
+        for finding in self.findings:
+            resource = finding.where if "::" in finding.where else NO_LOGICAL_ID.split(finding.where, maxsplit=1)[0]
+            mend = finding.mend or self.check.mend or f"{RESOURCES}: {resource}"
+            mended.setdefault(mend, []).append(finding)
+        return mended
 
 
 def judge(checks: Iterable[Check], stage: PackagedStage) -> list[Verdict]:
@@ -104,8 +126,12 @@ def at(properties: Any, path: str) -> Any:
 
 
 def show(value: Any) -> str:
-    """A value as the table shows it."""
+    """A value as it is told: whole, for what would be cut off may be what is amiss."""
     if value is None:
         return "not set"
-    text = value if isinstance(value, str) else orjson.dumps(value).decode()
-    return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}…"
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def parameters(*names: str) -> str:
+    """What to set, when it is one of these parameters of the stack."""
+    return f"{PARAMETERS}: {' or '.join(names)}"

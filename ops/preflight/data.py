@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ops.preflight.checklist import LENIENT, Check, Finding, at, differences, each, show
+from ops.preflight.checklist import LENIENT, Check, Finding, at, differences, each, parameters, show
 from ops.preflight.stage import BUCKET, QUEUE, STREAM, TABLE, TOPIC, PackagedStage
 from ops.template import references
 
@@ -181,6 +181,7 @@ CHECKS = (
         "a shard that cannot commit waits within the retention",
         stream_retention,
         only_warns=LENIENT,
+        mend=parameters("EventsRetentionHours"),
     ),
     Check("secret-is-empty", "The secret begins empty", "another text would be written over the tokens", secret),
     Check("tags", "What costs is tagged", "the bill says then whose it is", tags),

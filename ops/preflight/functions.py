@@ -9,7 +9,7 @@ from chalicelib.aggregates.windows import parse_duration
 from chalicelib.errors import SettingError
 from chalicelib.settings import read_settings
 from ops.package import DEPLOYMENT_BYTES_MAX
-from ops.preflight.checklist import LENIENT, Check, Finding, at, differences, each, show
+from ops.preflight.checklist import LENIENT, Check, Finding, at, differences, each, parameters, show
 from ops.preflight.stage import ALIAS, ANY_REGION, API, AUTHORIZER, BUCKET, FUNCTION, HOOK, QUEUE, TOPIC, PackagedStage
 from ops.template import references
 
@@ -223,18 +223,21 @@ CHECKS = (
         "another function of the account could take it all, and shards would stand still",
         reserved_concurrency,
         only_warns=LENIENT,
+        mend=parameters("ReserveConcurrency"),
     ),
     Check(
         "shard-concurrency",
         "Ingest has a place for each shard",
         "the shards beyond it would be throttled",
         shard_concurrency,
+        mend=parameters("IngestConcurrency", "EventsShardCount"),
     ),
     Check(
         "account-concurrency",
         "What is reserved fits in an account",
         "a stack that reserves more than there is fails midway",
         account_concurrency,
+        mend=parameters("IngestConcurrency", "StreamConcurrency", "ApiConcurrency"),
     ),
     Check(
         "provisioned-concurrency",
@@ -242,10 +245,35 @@ CHECKS = (
         "who asks first after a quiet minute waits for a cold start",
         provisioned_concurrency,
         only_warns=LENIENT,
+        mend=parameters("ApiProvisionedConcurrency", "ApiConcurrency"),
     ),
-    Check("runtime", "The runtime is supported", "functions of a deprecated one cannot be mended any more", runtime),
-    Check("architecture", "One processor for all", "wheels of another one do not load", architecture),
+    Check(
+        "runtime",
+        "The runtime is supported",
+        "functions of a deprecated one cannot be mended any more",
+        runtime,
+        mend="PYTHON of make setup, with which packages are made",
+    ),
+    Check(
+        "architecture",
+        "One processor for all",
+        "wheels of another one do not load",
+        architecture,
+        mend="ARCH of make package",
+    ),
     Check("stage-names", "Functions are named by their stage", "two stages of an account would be one", names),
-    Check("settings", "Settings hold", "functions with a bad one do not start", settings),
-    Check("archive-size", "Archives are within their budget", "start-up time grows with them", archive_size),
+    Check(
+        "settings",
+        "Settings hold",
+        "functions with a bad one do not start",
+        settings,
+        mend=".chalice/config.json: environment_variables; .chalice/resources.yaml: those that name resources",
+    ),
+    Check(
+        "archive-size",
+        "Archives are within their budget",
+        "start-up time grows with them",
+        archive_size,
+        mend="requirements.txt, then make package",
+    ),
 )

@@ -5,13 +5,14 @@ from typing import Any
 
 import orjson
 
-from ops.preflight.checklist import Check, Find, Finding, at, differences, show
+from ops.preflight.checklist import RESOURCES, Check, Find, Finding, at, differences, show
 from ops.preflight.stage import ALIAS, MAPPING, PackagedStage, Properties
 from ops.template import references
 
 STREAMS = {"Ingest": "EventsStream", "Capture": "OrdersTable", "Rollup": "AggregatesTable", "FanOut": "AggregatesTable"}
 QUEUES = {"Redrive": "RedriveQueue"}
 FILTERED = ("Rollup", "FanOut")  # not capture: an order that is removed is one less, whoever removes it
+OF_EVENTS = f"{RESOURCES}: Events of the function"
 # Items go by time to live alone, so this is all but what would tell nothing.
 CHANGES = {"eventName": ["INSERT", "MODIFY"]}
 
@@ -112,53 +113,78 @@ def _pattern(rule: Any) -> object:
 
 
 CHECKS = (
-    Check("sources", "Each consumer reads its source", "nothing is counted without", sources),
+    Check("sources", "Each consumer reads its source", "nothing is counted without", sources, mend=OF_EVENTS),
     Check(
         "one-at-a-time",
         "One invocation a shard (ParallelizationFactor 1)",
         "two at once would fold one shard's records out of order: counts are wrong",
         on_streams("ParallelizationFactor", 1),
+        mend=OF_EVENTS,
     ),
     Check(
         "partial-responses",
         "Partial responses (ReportBatchItemFailures)",
         "without, one failure repeats the whole batch",
         partial_responses,
+        mend=OF_EVENTS,
     ),
     Check(
         "bisect",
         "Batches are halved on an error",
         "a batch that cannot be done in one go would be tried whole for ever",
         on_streams("BisectBatchOnFunctionError", True),
+        mend=OF_EVENTS,
     ),
     Check(
         "retries-for-ever",
         "Retries never end (MaximumRetryAttempts -1)",
         "a batch dropped after some of its puts can never again be counted exactly",
         on_streams("MaximumRetryAttempts", -1),
+        mend=OF_EVENTS,
     ),
     Check(
         "records-never-expire",
         "Records never expire (MaximumRecordAgeInSeconds -1)",
         "as for retries: what waits for an outage to end must not be dropped",
         on_streams("MaximumRecordAgeInSeconds", -1),
+        mend=OF_EVENTS,
     ),
     Check(
         "failure-destination",
         "Undeliverable batches are kept",
         "a batch over Lambda's limit would be lost",
         destination,
+        mend=OF_EVENTS,
     ),
     Check(
         "from-the-beginning",
         "Mappings begin at the stream's beginning",
         "LATEST would lose what came before the mapping was made",
         on_streams("StartingPosition", "TRIM_HORIZON"),
+        mend="app.py: starting_position of the function",
     ),
-    Check("expired-items", "No invocations for expired items", "each would cost, and tells nothing", expired_items),
-    Check("mapping-aliases", "Mappings invoke the alias", "a release would reach all shards at once", aliases),
+    Check(
+        "expired-items",
+        "No invocations for expired items",
+        "each would cost, and tells nothing",
+        expired_items,
+        mend=OF_EVENTS,
+    ),
+    Check(
+        "mapping-aliases",
+        "Mappings invoke the alias",
+        "a release would reach all shards at once",
+        aliases,
+        mend=OF_EVENTS,
+    ),
     Check(
         "failed-messages", "Failed redrives are kept", "a message that fails would come back for ever", failed_messages
     ),
-    Check("schedule", "Tick comes each minute", "completeness stands still without", schedule),
+    Check(
+        "schedule",
+        "Tick comes each minute",
+        "completeness stands still without",
+        schedule,
+        mend="app.py: the schedule of tick",
+    ),
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from ops.preflight.checklist import EVERYWHERE, Check, Find, Finding, at, show
+from ops.preflight.checklist import EVERYWHERE, Check, Find, Finding, at, parameters, show
 from ops.preflight.stage import ALIAS, API, AUTHORIZER, FUNCTION, HOOK, PackagedStage
 from ops.template import SUB_VARIABLE, references
 
@@ -96,6 +96,7 @@ CHECKS = (
         "Versions of the API take over bit by bit",
         "a bad one meets a tenth of the callers first",
         gradual(lambda name: name in (API, AUTHORIZER)),
+        mend=parameters("ApiRelease"),
     ),
     Check(
         "gradual-consumers",
@@ -103,7 +104,14 @@ CHECKS = (
         "only one that changes what becomes of an event has to take over all at once",
         gradual(lambda name: name not in (API, AUTHORIZER)),
         only_warns=EVERYWHERE,
+        mend=parameters("ConsumerRelease"),
     ),
-    Check("rollback", "Alarms roll back", "nobody has to be awake for it", rollback),
+    Check(
+        "rollback",
+        "Alarms roll back",
+        "nobody has to be awake for it",
+        rollback,
+        mend=parameters("ReleaseWatchesAlarms"),
+    ),
     Check("asked-first", "A release is asked first", "one that cannot decode or query is never invoked", asked_first),
 )

@@ -96,4 +96,4 @@ def test_an_endpoint_where_nothing_answers_is_one_line(tmp_path: Path, capsys: p
     file = tmp_path / "empty.jsonl"
     file.touch()
     assert main(["--stage", "local", "--endpoint-url", "http://127.0.0.1:1", str(file)]) == 2
-    assert capsys.readouterr().err == 'cannot send: Could not connect to the endpoint URL: "http://127.0.0.1:1/"\n'
+    assert capsys.readouterr().err == "loadtest.producer: cannot send: nothing answers at http://127.0.0.1:1\n"

@@ -85,7 +85,7 @@ def test_an_input_that_cannot_be_is_one_line_and_exit_code_2(capsys, arguments, 
 
 
 def test_every_unit_that_a_load_counts_has_a_price_and_every_price_is_of_one():
-    counted = units_of(Load(1e6)).keys() | units_of(Load(1e6, arm64=False)).keys()
+    counted = units_of(Load(1e6)).keys() | units_of(Load(1e6, arm64=True)).keys()
     assert counted == read_prices().keys()
 
 
@@ -95,6 +95,13 @@ def test_the_documents_numbers_are_what_the_command_prints(capsys, arguments):
     assert command.main(arguments.split()) == 0
     printed = [line.rstrip() for line in capsys.readouterr().out.rstrip().splitlines()]
     assert dict(SHOWN)[arguments].rstrip().splitlines() == printed
+
+
+def test_the_documents_sentence_of_what_costs_without_events_is_true():
+    prices = read_prices()
+    bills = [dollars(units_of(Load(events)), prices) for events in (1e6, 1.0)]
+    all_of_it, without_events = (f"{sum(bill.values()):.0f}" for bill in bills)
+    assert f"Of {all_of_it} dollars {without_events} are there without events" in (PROJECT / "docs/cost.md").read_text()
 
 
 def test_the_document_shows_two_loads():
@@ -133,10 +140,15 @@ def test_at_a_few_events_a_second_an_item_an_event_is_cheaper_and_the_model_says
     assert units_of(longer)["dynamodb.write_units"] < theirs / 2
 
 
-def test_there_are_no_more_alarms_than_are_priced():
+def test_as_many_alarms_are_priced_as_are_deployed():
     resources = yaml.safe_load((PROJECT / ".chalice" / "resources.yaml").read_text())["Resources"].values()
     alarms = [each for each in resources if each.get("Type") == "AWS::CloudWatch::Alarm"]
-    assert 0 < len(alarms) <= Load(1.0).alarms
+    assert len(alarms) == Load(1.0).alarms
+
+
+def test_the_processor_that_is_priced_is_the_one_that_packages_are_made_for():
+    (made_for,) = re.findall(r"^ARCH +\?= (\w+)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    assert made_for == ("arm64" if Load(1.0).arm64 else "x86_64")
 
 
 def test_measured_sizes_ascend():

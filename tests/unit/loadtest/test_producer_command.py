@@ -115,7 +115,9 @@ def test_a_file_that_is_no_gzip_is_one_line(kinesis: Any, capsys: pytest.Capture
 def test_no_such_stream_is_one_line(kinesis: Any, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_bytes(GOOD)
     assert run(kinesis(), "--stream", "absent", file) == 2
-    assert capsys.readouterr().err == "cannot send: ResourceNotFoundException: no stream\n"
+    assert capsys.readouterr().err == (
+        "loadtest.producer: cannot send: ListShards fails with ResourceNotFoundException: no stream\n"
+    )
 
 
 def test_a_pace_holds_back_only_who_is_ahead() -> None:

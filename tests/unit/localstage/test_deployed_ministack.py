@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import tempfile
+import zipfile
 
 import pytest
 from ministack.core import lambda_runtime
@@ -13,6 +15,7 @@ from localstage.deployed_ministack import (
     LEFT_OUT,
     Rollback,
     Transform,
+    UnzippedOnce,
     answered,
     guarded,
     isolated,
@@ -44,6 +47,20 @@ def test_a_script_that_would_not_be_told_the_handler_is_a_fault():
 
 def test_what_is_no_python_is_left_alone():
     assert isolated(lambda _: ("node", "run()"))("nodejs22.x") == ("node", "run()")
+
+
+def test_code_is_unzipped_once_and_is_there_as_often_as_it_is_wanted(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("first", "second"):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as code:
+            code.writestr("app.py", "")
+            code.writestr("package/module.py", "")
+        (tmp_path / name).mkdir()
+        with UnzippedOnce(tmp_path / f"{name}.zip") as code:
+            code.extractall(str(tmp_path / name))
+    modules = [tmp_path / name / "package" / "module.py" for name in ("first", "second")]
+    assert len({module.resolve(strict=True) for module in modules}) == 1
+    assert (tmp_path / "second" / "app.py").read_bytes() == b""
 
 
 def test_an_update_of_a_function_keeps_its_versions_and_aliases():

@@ -75,7 +75,7 @@ def refused(capsys, project, *arguments):
         (["--stage", "dev", *BUCKET, "--endpoint-url", "aws"], "ops.deploy: argument --endpoint-url: 'aws' is no URL"),
         (
             ["--stage", "dev", "--endpoint-url", "http://127.0.0.1:9"],
-            'ops.deploy: Could not connect to the endpoint URL: "http://127.0.0.1:9/highwater-dev-deploy"',
+            "ops.deploy: nothing answers at http://127.0.0.1:9",
         ),
     ],
 )

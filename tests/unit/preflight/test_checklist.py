@@ -1,11 +1,20 @@
 """Every line of the checklist holds of the template as it is, and fails by itself when what it is about is broken."""
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from ops.preflight.__main__ import CHECKS
-from ops.preflight.checklist import judge
+from ops.preflight.access import policy_file, roles_of_functions
+from ops.preflight.alarms import ALARMS
+from ops.preflight.checklist import PARAMETERS, judge
+from ops.preflight.stage import ALARM
 from tests.unit.preflight.conftest import ARCHIVES
 
+PROJECT = Path(__file__).parents[3]
+ARN, HERE = "arn:${AWS::Partition}", "${AWS::Region}:${AWS::AccountId}"
 EVENTS = {
     "Ingest": "IngestKinesisEventSource",
     "Capture": "CaptureDynamodbEventSource",
@@ -86,6 +95,38 @@ def an_alarm_without_dimensions(name):
     return put(f"{name}.Properties.Dimensions", [{"Name": "service", "Value": "highwater"}])
 
 
+def logical_id(alarm):
+    """That of an alarm by its name: `fan_out-failing` is FanOutFailing."""
+    return "".join(part.capitalize() for part in re.split("[-_]", alarm))
+
+
+BROAD = [  # patterns that are of no one resource of this stage
+    "arn:aws:dynamodb:*:*:table/*",
+    "arn:*:sns:*:*:highwater-*-results",
+    "arn:aws:dynamodb:*:*:table/highwater-prod-ids",
+    {"Fn::Sub": f"{ARN}:dynamodb:{HERE}:table/*"},
+    {"Fn::Sub": f"{ARN}:dynamodb:{HERE}:table/highwater-*"},
+    {"Fn::Sub": f"{ARN}:dynamodb:{HERE}:table/highwater-${{Stage}}*"},
+    {"Fn::Sub": f"{ARN}:dynamodb:{HERE}:table/highwater-${{Stage}}-*"},
+    {"Fn::Sub": f"{ARN}:dynamodb:{HERE}:table/highwater-${{Stage}}-id?"},
+    {"Fn::Sub": f"{ARN}:dynamodb:{HERE}:table/highwater-dev-ids/*"},
+    {"Fn::Sub": f"{ARN}:dynamodb:{HERE}:table/old-highwater-${{Stage}}-ids/*"},
+    {"Fn::Sub": f"{ARN}:ssm:{HERE}:parameter/highwater/*"},
+    {"Fn::Sub": f"{ARN}:logs:{HERE}:log-group:/aws/lambda/*"},
+    {"Fn::Sub": "${DeadLettersBucket.Arn}*"},
+    {"Fn::Join": ["", [{"Fn::GetAtt": ["IdsTable", "Arn"]}, "*"]]},
+    {"Fn::Join": ["/", [{"Fn::GetAtt": ["IdsTable", "Arn"]}, "*"]]},  # might be narrow; not told apart
+]
+NARROW = [
+    {"Fn::GetAtt": ["IdsTable", "Arn"]},
+    {"Fn::Sub": "${IdsTable.Arn}/index/*"},
+    {"Fn::Sub": "${DeadLettersBucket.Arn}/dead-letters/${EventsStream}/*/x/*"},
+    {"Fn::Sub": "arn:aws:s3:::${DeadLettersBucket}/*"},
+    {"Fn::Join": ["", [{"Fn::GetAtt": ["IdsTable", "Arn"]}, "/index/*"]]},
+    {"Fn::Sub": f"{ARN}:logs:{HERE}:log-group:/aws/lambda/highwater-${{Stage}}-rollup:*"},
+    {"Fn::Sub": f"{ARN}:ssm:{HERE}:parameter/highwater/${{Stage}}/alerts/*"},
+    "arn:aws:sqs:eu-central-1:123456789012:somebody-elses",
+]
 HOOK_LOGS = "/aws/lambda/highwater-prod-hook"
 STRAY_MAPPING = {
     "Type": "AWS::Lambda::EventSourceMapping",
@@ -177,7 +218,7 @@ BROKEN = [  # check, what breaks it: a change of the template, parameters, or ar
     ),
     ("no-broad-actions", allow("TickRole", "sns:*", {"Ref": "ResultsTopic"}), {}),
     ("no-broad-resources", allow("TickRole", "sns:Publish", "*"), {}),
-    ("no-broad-resources", allow("TickRole", "sns:Publish", "arn:*:sns:*:*:highwater-*-results"), {}),
+    *(("no-broad-resources", allow("RollupRole", "dynamodb:Query", resource), {}) for resource in BROAD),
     (
         "no-managed-policies",
         put("TickRole.Properties.ManagedPolicyArns", ["arn:aws:iam::aws:policy/AmazonKinesisFullAccess"]),
@@ -191,13 +232,10 @@ BROKEN = [  # check, what breaks it: a change of the template, parameters, or ar
     ("alarm-time-outs", cut("AuthorizeNearTimeout"), {}),
     ("alarm-time-outs", put("IngestNearTimeout.Properties.Threshold", 60_000), {}),
     ("alarm-iterator-age", cut("RollupBehind"), {}),
+    *((f"alarm-{each.name}", cut(logical_id(each.name)), {}) for each in ALARMS),
+    ("alarm-no-ticks", put("NoTicks.Properties.TreatMissingData", "notBreaching"), {}),
     ("alarm-dead-letters", an_alarm_without_dimensions("DeadLetters"), {}),
-    ("alarm-ticks", put("NoTicks.Properties.TreatMissingData", "notBreaching"), {}),
-    ("alarm-access", cut("AccessUnavailable"), {}),
-    ("alarm-api", cut("ApiSlow"), {}),
-    ("alarm-publish", cut("DeliveriesFailed"), {}),
-    ("alarm-publish", put("DeliveriesFailed.Properties.Dimensions.0.Value", "highwater-dev-results"), {}),
-    ("alarm-redrive", cut("RedriveFailed"), {}),
+    ("alarm-deliveries-failed", put("DeliveriesFailed.Properties.Dimensions.0.Value", "highwater-dev-results"), {}),
     ("alarm-actions", put("IngestErrors.Properties.ActionsEnabled", False), {}),
     ("alarm-actions", put("IngestErrors.Properties.AlarmActions", []), {}),
     ("alarm-actions", put("AlarmsTopic.Properties.KmsMasterKeyId", "alias/aws/sns"), {}),
@@ -236,6 +274,55 @@ def test_what_is_broken_fails_its_own_line_and_no_other(stage_of, check, change,
 def test_every_line_is_broken_by_some_test():
     assert {check for check, _, _ in BROKEN} == {check.id for check in CHECKS}
     assert len(CHECKS) == len({check.id for check in CHECKS})
+
+
+def bold_alarms():
+    """The names that the table of docs/operations.md, "Alarms", has in bold."""
+    text = (PROJECT / "docs" / "operations.md").read_text()
+    section = text.partition("\n## Alarms\n")[2].partition("\n## ")[0]
+    firsts = [row.split("|")[1] for row in section.splitlines() if row.startswith("|")]
+    return [
+        name for first in firsts for bold in re.findall(r"\*\*(.+?)\*\*", first) for name in re.findall("`(.+?)`", bold)
+    ]
+
+
+def test_no_alarm_can_go_unnoticed_and_none_that_the_handbook_has_in_bold_may_go(stage_of):
+    stage = stage_of()
+    of_name = {alarm["AlarmName"]: logical_id for logical_id, alarm in stage.of_type(ALARM).items()}
+    warned = set()
+    for name, gone in of_name.items():
+        without = {logical_id: entry for logical_id, entry in stage.resources.items() if logical_id != gone}
+        verdicts = judge(CHECKS, replace(stage, resources=without))
+        assert [verdict for verdict in verdicts if verdict.findings], name
+        if not any(verdict.fails for verdict in verdicts):
+            warned.add(name.removeprefix("highwater-prod-"))
+    bold = bold_alarms()
+    assert len(bold) == len(set(bold)) > 15
+    assert {f"highwater-prod-{name}" for name in bold} <= of_name.keys()
+    assert not warned & set(bold)
+    assert warned == {each.name for each in ALARMS if each.is_comfort}
+
+
+def test_patterns_within_a_resource_of_the_stage_are_no_finding(stage_of):
+    assert amiss(stage_of(both(*(allow("RollupRole", "dynamodb:Query", resource) for resource in NARROW)))) == set()
+
+
+def test_policies_are_told_by_the_file_that_has_them(stage_of):
+    stage = stage_of()
+    for name in roles_of_functions(stage):
+        assert (PROJECT / policy_file(stage, name)).is_file(), name
+
+
+def test_a_statement_is_told_by_its_file_and_sid(stage_of):
+    change = put("IngestRole.Properties.Policies.0.PolicyDocument.Statement.0.Resource", "*")
+    (finding,) = [each for verdict in judge(CHECKS, stage_of(change)) for each in verdict.findings]
+    assert finding.where == ".chalice/policies/ingest.json CommitPartialsAndProgress: Resource"
+
+
+def test_each_parameter_that_a_finding_tells_to_set_is_one_of_the_stack(stage_of):
+    told = [check.mend.partition(": ")[2] for check in CHECKS if check.mend.startswith(PARAMETERS)]
+    assert {name for each in told for name in each.split(" or ")} <= stage_of().declared.keys()
+    assert len(told) > 5
 
 
 def test_what_nobody_is_woken_for_only_warns_in_dev(stage_of):

@@ -1,11 +1,15 @@
 """The command: a table and an exit code; what cannot be checked is one line and exit code 2."""
 
 import copy
+import json
+import re
+import shutil
 
 import pytest
 import yaml
 
 from ops.package.template import save
+from ops.parameters import ParameterError
 from ops.preflight import __main__ as command
 
 TOLD = ["--set", "AlarmEmail=operators@example.org", "--set", "MonthlyBudgetUSD=500"]
@@ -38,14 +42,50 @@ def test_a_package_that_holds_is_fit(package_dir, capsys):
 def test_what_does_not_hold_is_told_with_where_and_why_and_the_exit_code_is_1(package_dir, capsys):
     assert run(package_dir, "--set", "MonthlyBudgetUSD=500") == 1
     printed = capsys.readouterr().out
-    assert "AlarmsTopic: no subscription → a subscription (AlarmEmail)" in printed
-    assert "a topic without a subscription tells nobody [somebody-is-told]" in printed
-    assert "1 fail" in printed
+    *_, told = printed.partition("✘ Somebody is told [somebody-is-told]")
+    assert [line.strip().split(maxsplit=1) for line in told.splitlines() if line.strip()] == [
+        ["found", "AlarmsTopic: no subscription → a subscription"],
+        ["set", ".chalice/parameters.json: AlarmEmail"],
+        ["why", "a topic without a subscription tells nobody"],
+        [f"{len(command.CHECKS) - 1}", f"of {len(command.CHECKS)} lines hold, 1 fail"],
+    ]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 100, 160])
+def test_nothing_is_cut_off_however_narrow_the_terminal(package_dir, capsys, monkeypatch, columns):
+    broken(a_broad_resource)(package_dir)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    run(package_dir, "--set", "ReserveConcurrency=false")
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert max(map(len, printed.splitlines())) <= columns
+    words = re.sub(r"\s", "", printed.partition("└")[2])
+    for told in (
+        "APIHandler.ReservedConcurrentExecutions: not set → at least 1",
+        ".chalice/parameters.json: ReserveConcurrency",
+        f".chalice/policies/rollup.json KeepRollups: Resource: {BROAD} → a pattern only within a resource of prod",
+        ".chalice/parameters.json: MonthlyBudgetUSD",
+    ):
+        assert re.sub(r"\s", "", told) in words
+
+
+def test_what_warns_is_told_before_what_fails_so_that_the_end_is_what_counts(package_dir, capsys):
+    run(package_dir, "--set", "MonthlyBudgetUSD=500", "--set", "ConsumerRelease=LambdaAllAtOnce")
+    printed = capsys.readouterr().out
+    assert 0 < printed.index("[gradual-consumers]") < printed.index("[somebody-is-told]")
 
 
 def test_warnings_fail_nothing(package_dir, capsys):
     assert run(package_dir, *TOLD, "--set", "ConsumerRelease=LambdaAllAtOnce") == 0
     assert "1 warn" in capsys.readouterr().out
+
+
+BROAD = f"arn:aws:dynamodb:*:*:table/highwater-prod-{'very-' * 20}long/*"
+
+
+def a_broad_resource(template):
+    (policy,) = template["Resources"]["RollupRole"]["Properties"]["Policies"]
+    policy["PolicyDocument"]["Statement"][0]["Resource"] = BROAD
 
 
 def broken(change):
@@ -90,6 +130,25 @@ def test_what_cannot_be_checked_is_one_line_and_exit_code_2(package_dir, capsys,
     assert told in said.err
     assert said.err.startswith("ops.preflight: ")
     assert (said.err.count("\n"), said.out) == (1, "")
+
+
+def test_a_stage_without_parameters_is_refused_before_its_package_is_looked_at(tmp_path):
+    shutil.copytree(command.PROJECT_DIR / ".chalice", tmp_path / ".chalice")
+    (tmp_path / ".chalice" / "parameters.json").write_text(json.dumps({"dev": {}}))
+    with pytest.raises(ParameterError, match=r"stage prod has no parameters in .*; there are: dev"):
+        command.read(tmp_path / "no-package", tmp_path, "prod", {})
+
+
+def test_live_without_credentials_says_what_to_do(package_dir, capsys, monkeypatch, tmp_path):
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(variable, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert run(package_dir, *TOLD, "--live") == 2
+    said = capsys.readouterr().err
+    assert "there are no AWS credentials" in said
+    assert said.count("\n") == 1
 
 
 def test_live_without_anybody_who_answers_is_one_line_and_exit_code_2(package_dir, capsys):

@@ -11,6 +11,7 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 
 from ops.preflight import live
+from ops.preflight.data import BLOCKED
 from ops.preflight.mappings import QUEUES, STREAMS, of_function
 from ops.preflight.stage import ALARM, ALIAS, BUCKET, FUNCTION, QUEUE, STREAM, TABLE
 
@@ -157,7 +158,7 @@ def mapping(**changes):
 
 
 def block(is_set):
-    return {"PublicAccessBlockConfiguration": {"BlockPublicAcls": is_set}}
+    return {"PublicAccessBlockConfiguration": dict.fromkeys(BLOCKED, True) | {"BlockPublicAcls": is_set}}
 
 
 NO_BACKUPS = {"PointInTimeRecoveryDescription": {"PointInTimeRecoveryStatus": "DISABLED"}}
@@ -184,6 +185,9 @@ BROKEN = [
     ("live-tables", instead("DescribeTable", {"Table": {}})),
     ("live-stream", instead("DescribeStreamSummary", {"StreamDescriptionSummary": {"EncryptionType": "NONE"}})),
     ("live-buckets", instead("GetPublicAccessBlock", block(is_set=False))),
+    ("live-buckets", instead("GetPublicAccessBlock", {"PublicAccessBlockConfiguration": {}})),
+    ("live-buckets", instead("GetPublicAccessBlock", "NoSuchPublicAccessBlockConfiguration")),
+    ("live-buckets", instead("GetPublicAccessBlock", "NoSuchBucket")),
     ("live-buckets", instead("GetBucketVersioning", {})),
     ("live-buckets", instead("GetBucketEncryption", "ServerSideEncryptionConfigurationNotFoundError")),
     ("live-queues", instead("GetQueueAttributes", {})),
@@ -203,6 +207,33 @@ def test_what_is_broken_fails_its_own_line_and_no_other(aws, check, change):
 
 def test_every_line_is_broken_by_some_test():
     assert {check for check, _ in BROKEN} == {check.id for check in live.CHECKS}
+
+
+def test_a_bucket_without_a_configuration_is_named_and_said_to_have_none(aws):
+    aws.answers["GetPublicAccessBlock"] = "NoSuchPublicAccessBlockConfiguration"
+    aws.answers["GetBucketEncryption"] = "ServerSideEncryptionConfigurationNotFoundError"
+    (verdict,) = [verdict for verdict in judged(aws) if verdict.fails]
+    where = "DeadLettersBucket (highwater-prod-dead-letters)"
+    found = [(finding.where, finding.found, finding.wanted) for finding in verdict.findings]
+    assert found == [
+        *((f"{where}: {setting}", "not set", "true") for setting in BLOCKED),
+        (f"{where}: Encryption", "not set", "aws:kms"),
+    ]
+
+
+def test_what_is_not_there_is_named_and_the_others_are_looked_at_all_the_same(aws):
+    aws.answers["DescribeTable"] = "ResourceNotFoundException"
+    (verdict,) = [verdict for verdict in judged(aws) if verdict.fails]
+    assert [finding.where for finding in verdict.findings] == [
+        f"{logical_id} ({table['TableName']})" for logical_id, table in aws.stage.of_type(TABLE).items()
+    ]
+    assert {finding.found for finding in verdict.findings} == {"ResourceNotFoundException, asked by DescribeTable"}
+
+
+def test_whoever_is_nobody_to_aws_gets_no_verdict(aws):
+    aws.answers["GetFunctionConfiguration"] = "ExpiredTokenException"
+    with pytest.raises(ClientError, match="ExpiredToken"):
+        judged(aws)
 
 
 def test_an_alarm_that_somebody_has_silenced_is_a_finding(aws):
