@@ -44,7 +44,7 @@ class Load:
     changed_windows: float = 1.5  # of a metric, in a batch: events of a minute ago come, too
     message_bytes: int = 2_000
     bad_records_per_day: float = 100
-    arm64: bool = False  # as packages are made unless told otherwise; `make package ARCH=arm64` is a fifth cheaper
+    arm64: bool = False  # as the stages are configured; arm64 is a fifth cheaper
     # Assumed until a stage's own Duration is known: milliseconds an invocation, and what an event adds.
     ingest_ms: float = 60
     ingest_event_us: float = 16

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import boto3
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
-from ops import parameters
+from ops import aws, parameters
 from ops.arguments import REFUSED, Parser, setting, url
 from ops.artifacts import PackageError, load_package
 from ops.parameters import ParameterError
@@ -57,12 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         stage = read(options.package_dir, PROJECT_DIR, options.stage, dict(options.set))
         verdicts = judge(CHECKS, stage)
         if options.live:
-            session = boto3.Session()
+            session: Any = aws.session()
             verdicts += live.judge(
                 live.LiveStage(stage, lambda name: session.client(name, endpoint_url=options.endpoint_url))
             )
     except (BotoCoreError, ClientError, PackageError, ParameterError, PreflightError) as error:
-        sys.stderr.write(f"ops.preflight: {_reason(error)}\n")
+        sys.stderr.write(f"ops.preflight: {aws.reason(error)}\n")
         return REFUSED
     console = Console()
     console.print(table(verdicts, f"highwater-{options.stage}"))
@@ -71,16 +71,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print(amiss(verdicts))
     console.print(summary(verdicts))
     return UNFIT if any(verdict.fails for verdict in verdicts) else FIT
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, NoCredentialsError):
-        return "there are no AWS credentials: sign in, or set AWS_PROFILE"
-    if isinstance(error, NoRegionError):
-        return "there is no AWS region: set AWS_REGION"
-    if isinstance(error, ClientError) and (code := error.response["Error"]["Code"]) in live.NOBODY:
-        return f"the AWS credentials are not valid, or not any more ({code}): sign in again, or set AWS_PROFILE"
-    return " ".join(str(error).split())
 
 
 def _parser() -> Parser:

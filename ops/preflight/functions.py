@@ -259,7 +259,7 @@ CHECKS = (
         "One processor for all",
         "wheels of another one do not load",
         architecture,
-        mend="ARCH of make package",
+        mend=".chalice/config.json: lambda_architecture; then make package",
     ),
     Check("stage-names", "Functions are named by their stage", "two stages of an account would be one", names),
     Check(

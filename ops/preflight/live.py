@@ -11,6 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from ops.aws import INVALID_CREDENTIALS
 from ops.preflight.checklist import Finding, Line, Verdict, at, show
 from ops.preflight.data import BLOCKED
 from ops.preflight.mappings import QUEUES, STREAMS, of_function
@@ -18,17 +19,6 @@ from ops.preflight.stage import ALARM, ALIAS, BUCKET, FUNCTION, QUEUE, STREAM, T
 
 # What an emulator says of an operation that it does not have.
 NOT_KNOWN = {"InvalidAction", "NotImplemented", "UnknownOperation", "UnknownOperationException", "501"}
-# What AWS says where whoever asks is nobody, or no longer who they were: there is nothing to judge.
-NOBODY = {
-    "AuthFailure",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidAccessKeyId",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
 NOT_SET = {"NoSuchPublicAccessBlockConfiguration", "ServerSideEncryptionConfigurationNotFoundError"}
 NAMES = ("FunctionName", "TableName", "BucketName", "QueueName", "LogGroupName", "Name")
 CONFIGURATION = ("MemorySize", "Timeout", "Runtime", "Architectures", "TracingConfig.Mode")
@@ -210,7 +200,7 @@ def _verdict(check: LiveCheck, live: LiveStage) -> Verdict:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             if code in NOT_KNOWN or status == HTTPStatus.NOT_IMPLEMENTED:
                 return Verdict(check, unknown=f"{error.operation_name} is not known here")
-            if code in NOBODY:
+            if code in INVALID_CREDENTIALS:
                 raise
             findings.append(Finding(_named(name, wanted), f"{code}, asked by {error.operation_name}", "an answer"))
     return Verdict(check, tuple(findings))

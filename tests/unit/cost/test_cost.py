@@ -1,5 +1,6 @@
 """Counted units times prices; and the numbers of docs/cost.md, which the command prints."""
 
+import json
 import re
 from dataclasses import replace
 from decimal import Decimal
@@ -146,9 +147,10 @@ def test_as_many_alarms_are_priced_as_are_deployed():
     assert len(alarms) == Load(1.0).alarms
 
 
-def test_the_processor_that_is_priced_is_the_one_that_packages_are_made_for():
-    (made_for,) = re.findall(r"^ARCH +\?= (\w+)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
-    assert made_for == ("arm64" if Load(1.0).arm64 else "x86_64")
+def test_the_processor_that_is_priced_is_the_one_that_prod_has():
+    config = json.loads((PROJECT / ".chalice" / "config.json").read_text())
+    of_prod = {"lambda_architecture": "x86_64", **config, **config["stages"]["prod"]}["lambda_architecture"]
+    assert of_prod == ("arm64" if Load(1.0).arm64 else "x86_64")
 
 
 def test_measured_sizes_ascend():
