@@ -129,7 +129,9 @@ def test_a_taken_port_is_one_line_and_exit_code_2(option: str) -> None:
         other = "--api-port" if option == "--aws-port" else "--aws-port"
         done = run(option, port, other, "0")
     assert done.returncode == 2
-    assert done.stderr == f"localstage: port {port} on 127.0.0.1 is taken; choose another with {option}\n"
+    variable = {"--aws-port": "AWS_PORT", "--api-port": "API_PORT"}[option]
+    told = f"localstage: port {port} on 127.0.0.1 is taken; choose another with {option} (make: {variable}=)\n"
+    assert done.stderr == told
 
 
 @pytest.mark.parametrize(
