@@ -16,7 +16,7 @@ NODE_READY    := $(if $(shell command -v npm 2>/dev/null),$(KINESIS_LOCAL)/node_
 given    = $(if $(filter command,$(origin $(1))),$($(1)))
 option   = $(if $(call given,$(1)),$(2) $(call given,$(1)))
 settings = $(foreach parameter,$(call given,SET),--set $(parameter)) # SET: parameters of the stack, for once
-DEPLOY   = $(BIN)/python -m ops.deploy --stage $(STAGE) $(call option,BUCKET,--bucket) $(call option,ARCH,--arch) $(settings)
+DEPLOY   = $(strip $(BIN)/python -m ops.deploy --stage $(STAGE) $(call option,BUCKET,--bucket) $(call option,ARCH,--arch) $(settings))
 
 ifneq ($(filter package preflight deploy,$(MAKECMDGOALS)),)
 ifeq ($(call given,STAGE),)

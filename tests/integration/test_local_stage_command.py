@@ -137,7 +137,7 @@ def test_a_taken_port_is_one_line_and_exit_code_2(option: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--stage", "No!"], "localstage: stage 'No!' is not allowed"),
+        (["--stage", "No!"], "localstage: parameter Stage must be a name of 1 to 20 of a-z, 0-9 and -"),
         (["--redeliver", "2"], "localstage: redeliver is 2.0; it is a fraction from 0 to 1"),
         (["--api-prefix", "api"], "localstage: the API's prefix is / and a name of A-Z, a-z, 0-9, _ and -, not 'api'"),
         (["--set", "LATENESS"], "'LATENESS' is not NAME=VALUE"),
