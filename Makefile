@@ -12,9 +12,17 @@ KINESIS_LOCAL := tests/integration/kinesis_local
 BROWSER       := tests/browser
 NODE_READY    := $(if $(shell command -v npm 2>/dev/null),$(KINESIS_LOCAL)/node_modules/.ready $(BROWSER)/node_modules/.ready)
 
-STAGE  ?= local
-ARCH   ?= x86_64
-SETTINGS = $(foreach parameter,$(SET),--set $(parameter)) # SET: parameters of the stack, for once
+# What is given on the command line, and not by a shell that has exported something of that name for something else.
+given    = $(if $(filter command,$(origin $(1))),$($(1)))
+option   = $(if $(call given,$(1)),$(2) $(call given,$(1)))
+settings = $(foreach parameter,$(call given,SET),--set $(parameter)) # SET: parameters of the stack, for once
+DEPLOY   = $(strip $(BIN)/python -m ops.deploy --stage $(STAGE) $(call option,BUCKET,--bucket) $(call option,ARCH,--arch) $(settings))
+
+ifneq ($(filter package preflight deploy,$(MAKECMDGOALS)),)
+ifeq ($(call given,STAGE),)
+$(error Say which stage, here: make $(firstword $(filter package preflight deploy,$(MAKECMDGOALS))) STAGE=dev)
+endif
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test stage check lint format types imports simulate bench screenshots package preflight deploy deploy-local clean
@@ -42,8 +50,8 @@ test: $(READY) $(NODE_READY) ## Run the tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile tests/contract tests/simulation tests/unit
 	$(BIN)/python -m pytest tests/browser tests/integration
 
-stage: $(READY) ## Run a local stage: AWS on 127.0.0.1:4566, the API on 127.0.0.1:8000; Ctrl-C stops it
-	$(BIN)/python -m localstage
+stage: $(READY) ## Run a local stage: AWS on 127.0.0.1:4566 (AWS_PORT=…), the API on :8000 (API_PORT=…); Ctrl-C stops it
+	$(BIN)/python -m localstage $(call option,AWS_PORT,--aws-port) $(call option,API_PORT,--api-port)
 
 check: lint types imports test ## What CI runs: lint, types, import contracts, tests
 
@@ -79,17 +87,19 @@ bench: $(READY) ## Measure: CPU of ingest, write units, queries, rollups, time t
 screenshots: $(READY) ## Make docs/screenshots anew: the dashboard over real orders on a local stage, in Chromium
 	$(BIN)/python -m tests.browser.screenshots
 
-package: $(READY) ## Make a stage's package in out/: make package STAGE=dev ARCH=arm64
-	$(BIN)/python -m ops.package --stage $(STAGE) --arch $(ARCH)
+package: $(READY) ## Make a stage's package in out/: make package STAGE=dev (ARCH=… for once)
+	$(BIN)/python -m ops.package --stage $(STAGE) $(call option,ARCH,--arch)
 
 preflight: package ## Package a stage and hold it against the production checklist: make preflight STAGE=prod SET="AlarmEmail=…"
-	$(BIN)/python -m ops.preflight --stage $(STAGE) $(SETTINGS)
+	$(BIN)/python -m ops.preflight --stage $(STAGE) $(settings)
 
-deploy: $(READY) ## Deploy the package of the stage in out/: make deploy STAGE=dev BUCKET=my-artifacts SET="Name=Value …"
-	$(BIN)/python -m ops.deploy --stage $(STAGE) $(if $(BUCKET),--bucket $(BUCKET)) $(SETTINGS)
+deploy: $(READY) ## Package, preflight and deploy a stage: make deploy STAGE=dev BUCKET=my-artifacts SET="Name=Value …"
+	$(DEPLOY) --check
+	@$(MAKE) --no-print-directory preflight
+	$(DEPLOY)
 
-deploy-local: $(READY) ## Package a stage, deploy it on an emulated AWS and try it there; Ctrl-C stops it
-	$(BIN)/python -m localstage.deployed
+deploy-local: $(READY) ## Package a stage, deploy it on an emulated AWS (AWS_PORT=…) and try it there; Ctrl-C stops it
+	$(BIN)/python -m localstage.deployed $(call option,STAGE,--stage) $(call option,AWS_PORT,--aws-port) $(settings)
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) $(KINESIS_LOCAL)/node_modules $(BROWSER)/node_modules out .localstage .chalice/deployments .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -6,9 +6,12 @@ What MiniStack cannot make is told. `python -m localstage` is the stage to work 
 """
 
 import platform
+import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,15 +21,15 @@ import orjson
 import urllib3
 from rich.console import Console
 
-from localstage.aws import client, session
+from localstage.aws import client, environment_variables, session
 from localstage.deployed_ministack import LEFT_OUT
-from localstage.emulator import Emulator
+from localstage.emulator import PORT_OPTION, Emulator, refuse_taken_port
 from localstage.errors import StageError
 from localstage.terminal import interrupt_on_signals, port, wait_for_a_signal
 from ops import tokens
 from ops.arguments import Parser, setting
 from ops.artifacts import PackageError
-from ops.deploy import Change, Deployed, api_url, deploy, line_of, table_of
+from ops.deploy import Change, Deployed, Progress, api_url, deploy
 from ops.package import package
 from ops.package.errors import PackageError as PackagingError
 from ops.parameters import ParameterError, check_stage
@@ -230,18 +233,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     interrupt_on_signals()
     try:
         check_stage(PROJECT_DIR, options.stage)
+        refuse_taken_port(options.aws_port, PORT_OPTION)  # before the time is spent that a package takes
         out_dir = options.package_dir or _packaged(options.stage, console)
-        with DeployedStage(
-            options.stage,
-            out_dir,
-            state_dir=PROJECT_DIR / ".localstage",
-            aws_port=options.aws_port,
-            overrides=dict(options.set),
-            show=lambda changes: console.print(table_of(changes)),
-            hear=lambda event: console.print(line_of(event), soft_wrap=True),
-        ) as stage:
-            for logical_id, kind in sorted(stage.left_out.items(), key=lambda each: each[::-1]):
-                told = f"[yellow]left out[/yellow] {logical_id}: MiniStack makes no {kind}"
+        with ExitStack() as running:
+            with Progress(console, options.stage, is_terse=True) as progress:
+                deployed_stage = DeployedStage(
+                    options.stage,
+                    out_dir,
+                    state_dir=PROJECT_DIR / ".localstage",
+                    aws_port=options.aws_port,
+                    overrides=dict(options.set),
+                    show=progress.show,
+                    hear=progress.hear,
+                )
+                stage = running.enter_context(deployed_stage)
+            left_out = stage.left_out
+            made = len(stage.deployed.stack.resources()) - len(left_out)
+            console.print(f"[green]✓[/green] {made} resources are made from the package", highlight=False)
+            for kind, count in sorted(Counter(left_out.values()).items()):
+                told = f"[yellow]left out[/yellow] {count} of {kind}: MiniStack makes none"
                 console.print(told, highlight=False, soft_wrap=True)
             token = stage.issue_token("proof")
             for seen in prove(stage, token):
@@ -278,6 +288,11 @@ def _show_summary(console: Console, stage: DeployedStage, token: str) -> None:
     console.print(f"API    {stage.api_url}", soft_wrap=True, highlight=False)
     console.print(f"AWS    {stage.endpoint_url}", soft_wrap=True, highlight=False)
     console.print(f"token  {token}", soft_wrap=True, highlight=False)
+    variables = {**environment_variables(stage.endpoint_url), "STAGE": stage.stage}
+    exported = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+    asking = f"curl -H 'Authorization: Bearer {token}' {stage.api_url}/v1/metrics"
+    for line in (f"\nexport {exported}", f"\n{asking}"):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print("\n[dim]Ctrl-C stops it and leaves nothing running.[/dim]")
 
 

@@ -64,13 +64,13 @@ class UnzippedOnce(zipfile.ZipFile):
     Why: MiniStack unzips the whole code anew for every version of every function, which took most of a cold start.
     """
 
-    _lock = threading.Lock()
+    _unzipping = threading.Lock()  # of all of them; `_lock` is ZipFile's own, of one
 
     def extractall(self, path: Any = None, members: Any = None, pwd: bytes | None = None) -> None:
         """Put links to what stands at the top of the zip into the folder."""
         digest = hashlib.sha256(Path(str(self.filename)).read_bytes()).hexdigest()
         unzipped = Path(tempfile.gettempdir()) / f"unzipped-{digest}"
-        with self._lock:
+        with self._unzipping:
             if not unzipped.exists():
                 unfinished = unzipped.with_suffix(".unfinished")
                 super().extractall(unfinished, members, pwd)

@@ -21,6 +21,7 @@ SERVICES = (
     "cloudformation,cloudwatch,dynamodb,dynamodbstreams,events,iam,kinesis,lambda,logs",
     "s3,secretsmanager,sns,sqs,ssm,sts",
 )
+PORT_OPTION = "--aws-port"
 START_TIMEOUT_SECONDS = 30
 STOP_TIMEOUT_SECONDS = 3
 
@@ -44,7 +45,7 @@ class Emulator:
         self._services = ",".join([*SERVICES, *([services] if services else [])])
 
     def __enter__(self) -> Self:
-        refuse_taken_port(self.port, "--aws-port")
+        refuse_taken_port(self.port, PORT_OPTION)
         _clear_what_was_left(self._log_path.parent)
         self._scratch.mkdir()
         self._log = self._log_path.open("wb", buffering=0)
@@ -113,13 +114,19 @@ def free_port() -> int:
 
 
 def refuse_taken_port(port: int, option: str) -> None:
-    """Raises StageError, naming the option that would help, when somebody listens on the port."""
+    """Raises StageError, as `taken_port`, when somebody listens on the port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection in TIME_WAIT takes no port
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise StageError(f"port {port} on 127.0.0.1 is taken; choose another with {option}") from None
+            raise taken_port(port, option) from None
+
+
+def taken_port(port: int, option: str) -> StageError:
+    """Tell what would help: the option, and Make's variable that is named as it is."""
+    variable = option.removeprefix("--").replace("-", "_").upper()
+    return StageError(f"port {port} on 127.0.0.1 is taken; choose another with {option} (make: {variable}=)")
 
 
 def _environment_variables(port: int, services: str, scratch: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ from localstage.aws import environment_variables, session
 from localstage.declarations import IAM
 from localstage.destination import Destination
 from localstage.dynamodb import DynamoDBSource
-from localstage.emulator import Emulator, free_port
+from localstage.emulator import Emulator, free_port, taken_port
 from localstage.errors import StageError
 from localstage.gateway import PREFIX, Gateway, GatewayServer, Guard
 from localstage.kinesis import KinesisSource
@@ -219,7 +219,7 @@ class LocalStage:
         try:
             server = GatewayServer(self.api_port)
         except OSError:
-            raise StageError(f"port {self.api_port} on 127.0.0.1 is taken; choose another with --api-port") from None
+            raise taken_port(self.api_port, "--api-port") from None
         self._running.callback(server.server_close)
         return server
 

@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from ops.aws import is_local
 from ops.template import Template
 
+YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is a dozen times as fast, and not everywhere
 CODE = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 MAPPED = {"Kinesis", "DynamoDB", "SQS"}  # SAM's names for what event source mappings read
 X86_64 = "x86_64"  # what SAM takes where a function says nothing
@@ -45,7 +46,7 @@ def load_package(directory: Path, stage: str, architecture: str | None = None) -
     """
     path = directory / "sam.yaml"
     try:
-        template = yaml.safe_load(path.read_text())
+        template = yaml.load(path.read_text(), YAML)  # noqa: S506  either is safe
     except FileNotFoundError:
         raise PackageError(f"there is no package in {directory}: make package STAGE={stage}") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:

@@ -83,7 +83,7 @@ def _fault(value: object, rule: Mapping[str, Any]) -> str | None:
     if allowed and value not in allowed:
         return f"is one of {', '.join(allowed)}"
     if "AllowedPattern" in rule and not re.fullmatch(rule["AllowedPattern"], value):
-        return f"has to match {rule['AllowedPattern']}"
+        return str(rule.get("ConstraintDescription") or f"has to match {rule['AllowedPattern']}")
     if len(value) < int(rule.get("MinLength", 0)):
         return f"has at least {rule['MinLength']} characters"
     if "MaxLength" in rule and len(value) > int(rule["MaxLength"]):

@@ -9,9 +9,12 @@
 The same sources make the same bytes, wherever and whenever: docs/decisions/0009-package.md.
 """
 
+import fcntl
+import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +24,7 @@ from ops.package.bytecode import compile_all
 from ops.package.contents import move_what_runs, services_of
 from ops.package.dependencies import Target, install
 from ops.package.errors import PackageError
-from ops.package.template import PACKAGED, copy_project, finish, generate, save
+from ops.package.template import PACKAGED, architecture_of, copy_project, finish, generate, save
 from ops.template import Template
 
 DEPLOYMENT_BYTES_MAX = 30_000_000  # ours: a cold start begins with fetching it
@@ -36,12 +39,13 @@ __all__ = ["DEPLOYMENT_BYTES_MAX", "UNZIPPED_BYTES_MAX", "Package", "PackageErro
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What was made: the template, where it stands, and the archives that it names."""
+    """What was made: the template, where it stands, the archives that it names, and what their libraries run on."""
 
     template: Template
     template_path: Path
     deployment: Archive
     sketches: Archive | None
+    architecture: str
 
     @property
     def archives(self) -> list[Archive]:
@@ -58,20 +62,21 @@ def package(
     project_dir: Path,
     stage: str,
     out_dir: Path,
-    architecture: str = "x86_64",
+    architecture: str | None = None,
     progress: Callable[[str], None] = lambda _status: None,
 ) -> Package:
     """Package the project for a stage of `.chalice/config.json`, in `out_dir`.
 
-    Shapes: architecture, `x86_64` or `arm64`; progress hears what is being done.
-    Raises: PackageError, one line: no such stage or architecture, a setting that is missing or malformed, a requirement
-            that Lambda cannot load, an archive that is over its budget.
+    Shapes: architecture, `x86_64` or `arm64`, the stage's own in the config if None; progress hears what is being done.
+    Raises: PackageError, one line: no such stage or architecture, a setting that is missing, malformed or misspelt, a
+            requirement that Lambda cannot load, an archive that is over its budget.
     """
-    target = Target.of(architecture)
+    stages_own = architecture_of(project_dir, stage)
+    target = Target.of(architecture or stages_own)
     with tempfile.TemporaryDirectory(prefix="highwater-package-") as folder:
         workspace = Path(folder)
         project = workspace / "project"
-        copy_project(project_dir, project, stage, architecture=architecture)
+        copy_project(project_dir, project, stage, architecture=target.architecture)
         progress("making the template")
         template = generate(project, stage)
         declared = declared_by(project, template)
@@ -93,16 +98,28 @@ def package(
             compile_all(layer, LAYER_ROOT)
 
         progress("writing the archives")
-        out_dir.mkdir(parents=True, exist_ok=True)
-        deployment = write(task, out_dir / "deployment.zip")
-        sketches = write(layer, out_dir / "sketches.zip", below=LAYER_FOLDER) if declared.has_sketches else None
-        if sketches is None:
-            (out_dir / "sketches.zip").unlink(missing_ok=True)
         finish(template, declared, target)
-        save(template, out_dir / PACKAGED)
-    made = Package(template, out_dir / PACKAGED, deployment, sketches)
+        out_dir.mkdir(parents=True, exist_ok=True)
+        with _alone(out_dir):
+            deployment = write(task, out_dir / "deployment.zip")
+            sketches = write(layer, out_dir / "sketches.zip", below=LAYER_FOLDER) if declared.has_sketches else None
+            if sketches is None:
+                (out_dir / "sketches.zip").unlink(missing_ok=True)
+            save(template, out_dir / PACKAGED)
+    made = Package(template, out_dir / PACKAGED, deployment, sketches, target.architecture)
     check_sizes(made)
     return made
+
+
+@contextmanager
+def _alone(out_dir: Path) -> Iterator[None]:
+    """Keep other packagings out of a folder meanwhile: the zips of one with the template of another are no package."""
+    handle = os.open(out_dir, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def check_sizes(made: Package) -> None:

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns: 0, or 2 when the package cannot be made."""
     parser = Parser(prog="python -m ops.package", description="Makes a stage's package, and tells its sizes.")
     parser.add_argument("--stage", required=True, help="a stage of .chalice/config.json")
-    parser.add_argument("--arch", choices=[*MACHINES], default="x86_64", help="of the functions (default: x86_64)")
+    parser.add_argument("--arch", choices=[*MACHINES], help="of the functions (default: the stage's)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="the folder of the package (default: out)")
     options = parser.parse_args(argv)
     console = Console()
@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return REFUSED
     console.print(summary(made))
     console.print(
-        f"Stage {options.stage} for {options.arch}, in {options.out}: deploy {made.template_path.name}.", soft_wrap=True
+        f"Stage {options.stage} for {made.architecture}, in {options.out}: deploy {made.template_path.name}.",
+        soft_wrap=True,
     )
     return 0
 

@@ -4,6 +4,7 @@ Names are sorted; times, modes and the system that made it are fixed: so the sam
 Python and one zlib, and what has not changed is not deployed again.
 """
 
+import uuid
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ def write(folder: Path, path: Path, below: str = "") -> Archive:
     """Write the folder's files. Shapes: parts are told of what stands `below` a folder of it."""
     files = sorted((file.relative_to(folder).as_posix(), file) for file in folder.rglob("*") if file.is_file())
     unzipped, parts = 0, Counter[str]()
-    unfinished = path.with_suffix(".unfinished")
+    unfinished = path.with_suffix(f".{uuid.uuid4().hex}")  # somebody else may be writing the same one
     with ZipFile(unfinished, "w", ZIP_DEFLATED, compresslevel=LEVEL) as archive:
         for name, file in files:
             info = ZipInfo(name, EPOCH)

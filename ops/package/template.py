@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,15 +17,32 @@ import yaml
 from ops.package.application import DECIDING, Declared
 from ops.package.dependencies import Target
 from ops.package.errors import PackageError, told_by
+from ops.parameters import ParameterError, check_stage
 from ops.template import TEMPLATE_PATH, Template
 
 PACKAGED = "sam.yaml"
 CONFIG = Path(".chalice") / "config.json"
+DEFAULT_ARCHITECTURE = "x86_64"  # Chalice's, and Lambda's
 SOURCES = ("app.py", "chalicelib", ".chalice")
 REGION = "us-east-1"  # Chalice needs one, and asks it only for the names of AWS's services: no region's own gets in
 CHALICE = "from chalice.cli import main; raise SystemExit(main())"  # it is no module that `python -m` could run
 FUNCTION = "AWS::Serverless::Function"
 SKETCHING = ("Ingest", "Rollup", "FanOut", "Tick", "APIHandler", "CheckRelease")  # who makes or reads sketches
+
+
+def architecture_of(project_dir: Path, stage: str) -> str:
+    """Read what the config has a stage's functions run on: Chalice's own `lambda_architecture`, the stage's or all's.
+
+    Raises: PackageError for a stage that there is not, or one whose functions are told another; and for no config.
+    Why:    whoever packages a stage anew, by whichever command, makes what was made before.
+    """
+    try:
+        check_stage(project_dir, stage)
+    except ParameterError as error:
+        raise PackageError(str(error)) from error
+    config = json.loads((project_dir / CONFIG).read_text())
+    told = config["stages"][stage].get("lambda_architecture") or config.get("lambda_architecture")
+    return str(told or DEFAULT_ARCHITECTURE)
 
 
 def copy_project(
@@ -37,8 +55,7 @@ def copy_project(
 ) -> None:
     """Copy what is packaged of a project, without what earlier runs left behind.
 
-    Shapes: variables are set for every function beside those of the config.
-    Raises: PackageError when the config is none, or knows no such stage.
+    Shapes: variables are set for every function beside those of the config; the stage is one that the config knows.
     """
     copy.mkdir(parents=True, exist_ok=True)
     for name in SOURCES:
@@ -48,13 +65,9 @@ def copy_project(
         else:
             shutil.copy(source, copy / name)
     (copy / "requirements.txt").touch()
-    try:
-        config = json.loads((copy / CONFIG).read_text())
-    except ValueError as error:
-        raise PackageError(f"{CONFIG} is no JSON: {error}") from error
-    if stage not in config["stages"]:
-        raise PackageError(f"{CONFIG} has no stage {stage!r}: there are {', '.join(config['stages'])}")
-    config["lambda_architecture"] = architecture
+    config = json.loads((copy / CONFIG).read_text())
+    for level in (config, config["stages"][stage]):
+        level["lambda_architecture"] = architecture
     config["environment_variables"] = {**config.get("environment_variables", {}), **(variables or {})}
     (copy / CONFIG).write_text(json.dumps(config))
 
@@ -74,7 +87,7 @@ def generate(project: Path, stage: str) -> Template:
         check=False,
     )
     if done.returncode:
-        raise told_by(f"{done.stdout}\n{done.stderr}")
+        raise told_by(f"{done.stdout}\n{done.stderr}", project.resolve())
     template: Template = yaml.safe_load((project / "out" / PACKAGED).read_text())
     return template
 
@@ -104,8 +117,10 @@ def finish(template: Template, declared: Declared, target: Target) -> None:
 
 
 def save(template: Template, path: Path) -> None:
-    """Write the template as Chalice does."""
-    path.write_text(yaml.safe_dump(template, allow_unicode=True))
+    """Write the template as Chalice does, whole or not at all."""
+    unfinished = path.with_suffix(f".{uuid.uuid4().hex}")
+    unfinished.write_text(yaml.safe_dump(template, allow_unicode=True))
+    unfinished.replace(path)
 
 
 def _call_aliases(template: Template) -> None:

@@ -8,19 +8,24 @@ import hashlib
 import io
 import json
 import shutil
+import signal
+import socket
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import orjson
 import pytest
-import yaml
 
-from localstage.deployed import DeployedStage, prove, wait_until
+from localstage.deployed import PROJECT_DIR, DeployedStage, prove, wait_until
+from localstage.emulator import free_port
 from ops.artifacts import PackageError
 from ops.package import Package
 from ops.stack import StackError
 from tests.integration.codedeploy import CodeDeploy
+from tests.packaging import read_template
 
 STAGE = "dev"
 INGEST, HOOK = f"highwater-{STAGE}-ingest", f"CodeDeployHook_highwater-{STAGE}"
@@ -67,9 +72,9 @@ def token(stage: DeployedStage) -> str:
 def edit(out_dir: Path, change: Callable[[dict], None]) -> None:
     """Change the resources of a package's template."""
     path = out_dir / "sam.yaml"
-    template = yaml.safe_load(path.read_text())
+    template = read_template(path.read_text())
     change(template["Resources"])
-    path.write_text(yaml.safe_dump(template))
+    path.write_text(json.dumps(template))  # which YAML takes, too
 
 
 def set_variables(function: dict, variables: dict[str, str]) -> None:
@@ -81,16 +86,6 @@ def another(out_dir: Path, folder: Path, change: Callable[[dict], None] = lambda
     shutil.copytree(out_dir, folder)
     edit(folder, change)
     return folder
-
-
-def without(package: str, archive: Path) -> bytes:
-    """The bytes of a zip without a package."""
-    written = io.BytesIO()
-    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(written, "w") as new:
-        for entry in old.infolist():
-            if not entry.filename.startswith(f"{package}/"):
-                new.writestr(entry.filename, old.read(entry))
-    return written.getvalue()
 
 
 def check_by_hook(stage: DeployedStage, event: dict[str, str]) -> dict:
@@ -135,15 +130,15 @@ def test_what_the_emulator_cannot_make_is_told_and_is_no_more_than_that(stage: D
     } <= made
 
 
-def test_functions_run_from_their_zips_alone(stage: DeployedStage, out_dir: Path) -> None:
+def test_functions_run_from_their_zips_alone(stage: DeployedStage) -> None:
+    """What is installed for development is not there for one that lacks it."""
     functions = stage.client("lambda")
     configuration = functions.get_function_configuration(FunctionName=INGEST)
-    code = {"S3Bucket": f"highwater-{STAGE}-deploy", "S3Key": "without-xxhash.zip"}
-    stage.client("s3").put_object(
-        Bucket=code["S3Bucket"], Key=code["S3Key"], Body=without("xxhash", out_dir / "deployment.zip")
-    )
-    wanted = {name: configuration[name] for name in ("Runtime", "Role", "Handler", "Environment")}
-    functions.create_function(FunctionName="without-xxhash", Code=code, **wanted)
+    wanted = {name: configuration[name] for name in ("Runtime", "Role", "Handler")}
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("app.py", "import xxhash\n\n\ndef ingest(event, context): ...\n")
+    functions.create_function(FunctionName="without-xxhash", Code={"ZipFile": code.getvalue()}, **wanted)
     told = functions.invoke(FunctionName="without-xxhash", Payload=b'{"Records": []}')
     assert "FunctionError" in told
     assert "No module named 'xxhash'" in told["Payload"].read().decode()
@@ -173,31 +168,28 @@ def test_an_update_that_fails_midway_leaves_what_was_there(
 
 
 def test_deployed_again_it_is_a_new_version_that_codedeploy_lets_through(
-    stage: DeployedStage, token: str, released: Path, codedeploy: CodeDeploy
+    stage: DeployedStage, released: Path, codedeploy: CodeDeploy
 ) -> None:
-    stage.deploy(released)
+    stage.deploy(released, without_mappings=["ingest"])
     live = stage.live_version(INGEST)
     assert live > "1"
     versions = stage.client("lambda").list_versions_by_function(FunctionName=INGEST)["Versions"]
     assert {"$LATEST", "1", live} <= {version["Version"] for version in versions}
     report = check_by_hook(stage, codedeploy.begin(INGEST, "1", live, LINEAR))
     assert (report["faults"], codedeploy.told) == ([], ["Succeeded"])
-    counts_one_more(stage, token, 3)
 
 
-def test_a_mapping_that_is_left_out_and_deployed_again_reads_from_the_beginning(
+def test_a_mapping_that_was_left_out_and_is_deployed_again_reads_from_the_beginning(
     stage: DeployedStage, token: str, released: Path
 ) -> None:
     """What a replay is: the orders of before are read again, and none is counted twice."""
-    mappings = stage.client("lambda").list_event_source_mappings
-    (before,) = mappings(FunctionName=f"{INGEST}:live")["EventSourceMappings"]
     counted = stage.orders_counted(token)
-    stage.deploy(released, without_mappings=["ingest"])
+    mappings = stage.client("lambda").list_event_source_mappings
     assert mappings(FunctionName=f"{INGEST}:live")["EventSourceMappings"] == []
     stage.put_order(100)
     stage.deploy(released)
-    (after,) = mappings(FunctionName=f"{INGEST}:live")["EventSourceMappings"]
-    assert (after["UUID"] != before["UUID"], after["StartingPosition"]) == (True, "TRIM_HORIZON")
+    (mapping,) = mappings(FunctionName=f"{INGEST}:live")["EventSourceMappings"]
+    assert mapping["StartingPosition"] == "TRIM_HORIZON"
     wait_until(lambda: stage.orders_counted(token) > counted, "the order put meanwhile is counted")
     assert stage.orders_counted(token) == counted + 1
 
@@ -218,7 +210,7 @@ def test_a_version_that_fails_its_check_takes_no_traffic(
     assert check_by_hook(stage, codedeploy.begin(INGEST, before, target, ALL_AT_ONCE))["faults"] == [broken_start]
     assert codedeploy.told == ["Failed", "Failed"]
     stage.client("lambda").update_alias(FunctionName=INGEST, Name="live", FunctionVersion=before)
-    counts_one_more(stage, token, 4)
+    counts_one_more(stage, token, 3)
 
 
 def test_uploads_are_named_by_what_is_in_them(stage: DeployedStage, out_dir: Path, released: Path) -> None:
@@ -245,6 +237,24 @@ def test_a_stack_that_was_never_made_is_made_when_the_reason_is_gone(
         stage.deploy(half, "half", project)
     assert stage.deploy(whole, "half", project).changes
     assert "highwater-half-events" in stage.client("kinesis").list_streams()["StreamNames"]
+
+
+def test_ctrl_c_amid_a_deployment_leaves_nothing_running_and_nothing_behind(made: Package) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "localstage.deployed", "--stage", STAGE, "--aws-port", str(port)]
+    command += ["--package-dir", str(made.template_path.parent)]
+    with subprocess.Popen(command, cwd=PROJECT_DIR) as running:
+        wait_until(lambda: is_served(port), "the emulated AWS is there")
+        assert len(scratch := list((PROJECT_DIR / ".localstage").glob(f"aws-{running.pid}-*"))) == 1
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) == 0
+    assert not is_served(port)
+    assert not scratch[0].exists()
+
+
+def is_served(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def only_check_release_of_half(resources: dict) -> None:

@@ -129,13 +129,15 @@ def test_a_taken_port_is_one_line_and_exit_code_2(option: str) -> None:
         other = "--api-port" if option == "--aws-port" else "--aws-port"
         done = run(option, port, other, "0")
     assert done.returncode == 2
-    assert done.stderr == f"localstage: port {port} on 127.0.0.1 is taken; choose another with {option}\n"
+    variable = {"--aws-port": "AWS_PORT", "--api-port": "API_PORT"}[option]
+    told = f"localstage: port {port} on 127.0.0.1 is taken; choose another with {option} (make: {variable}=)\n"
+    assert done.stderr == told
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--stage", "No!"], "localstage: parameter Stage has to match [a-z][a-z0-9-]{0,19}, not 'No!'"),
+        (["--stage", "No!"], "localstage: parameter Stage must be a name of 1 to 20 of a-z, 0-9 and -"),
         (["--redeliver", "2"], "localstage: redeliver is 2.0; it is a fraction from 0 to 1"),
         (["--api-prefix", "api"], "localstage: the API's prefix is / and a name of A-Z, a-z, 0-9, _ and -, not 'api'"),
         (["--set", "LATENESS"], "'LATENESS' is not NAME=VALUE"),

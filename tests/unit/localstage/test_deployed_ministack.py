@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ministack.core import lambda_runtime
@@ -49,18 +50,21 @@ def test_what_is_no_python_is_left_alone():
     assert isolated(lambda _: ("node", "run()"))("nodejs22.x") == ("node", "run()")
 
 
-def test_code_is_unzipped_once_and_is_there_as_often_as_it_is_wanted(tmp_path, monkeypatch):
+def test_code_is_unzipped_once_however_many_want_it_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for name in ("first", "second"):
-        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as code:
-            code.writestr("app.py", "")
-            code.writestr("package/module.py", "")
-        (tmp_path / name).mkdir()
-        with UnzippedOnce(tmp_path / f"{name}.zip") as code:
-            code.extractall(str(tmp_path / name))
-    modules = [tmp_path / name / "package" / "module.py" for name in ("first", "second")]
-    assert len({module.resolve(strict=True) for module in modules}) == 1
-    assert (tmp_path / "second" / "app.py").read_bytes() == b""
+
+    def unzip(number):
+        with zipfile.ZipFile(tmp_path / f"{number}.zip", "w") as code:
+            for name in ("app.py", *(f"package/{module}.py" for module in range(200))):
+                code.writestr(zipfile.ZipInfo(name), "")
+        (tmp_path / str(number)).mkdir()
+        with UnzippedOnce(tmp_path / f"{number}.zip") as code:
+            code.extractall(str(tmp_path / str(number)))
+        return (tmp_path / str(number) / "package" / "199.py").resolve(strict=True)
+
+    with ThreadPoolExecutor() as pool:
+        assert len(set(pool.map(unzip, range(8)))) == 1
+    assert (tmp_path / "0" / "app.py").read_bytes() == b""
 
 
 def test_an_update_of_a_function_keeps_its_versions_and_aliases():

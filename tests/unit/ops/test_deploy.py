@@ -1,15 +1,18 @@
 """What the command refuses: each one line that names it, and exit code 2."""
 
+import io
 import json
+import shutil
 import zipfile
 
 import boto3
 import pytest
 import yaml
 from moto import mock_aws
+from rich.console import Console
 
 from ops.artifacts import Bucket, PackageError, load_package
-from ops.deploy import Change, api_url, line_of, main, table_of
+from ops.deploy import STACK, Change, Progress, api_url, line_of, main, table_of
 from ops.stack import StackEvent
 
 FUNCTION = {
@@ -65,7 +68,7 @@ def refused(capsys, project, *arguments):
             ["--stage", "prod", *BUCKET],
             "ops.deploy: the package in /out is of stage dev, not prod: make package STAGE=prod",
         ),
-        (["--stage", "dev"], "ops.deploy: no bucket to upload to: --bucket, or DEPLOY_BUCKET"),
+        (["--stage", "dev"], "ops.deploy: no bucket to upload to: --bucket (make: BUCKET=), or DEPLOY_BUCKET"),
         (["--stage", "dev", "--bucket", "No Bucket"], "ops.deploy: 'No Bucket' is no name of a bucket"),
         (["--stage", "dev", *BUCKET, "--arch", "arm64"], "ops.deploy: the package in /out is for x86_64, not arm64"),
         (["--stage", "dev", *BUCKET, "--set", "Shards"], "ops.deploy: argument --set: 'Shards' is not NAME=VALUE"),
@@ -152,7 +155,71 @@ def test_the_template_says_where_the_code_is_and_nothing_is_uploaded_twice(proje
 def test_the_api_of_a_stage_on_this_machine_is_at_its_endpoint():
     outputs = {"EndpointURL": "https://abc.execute-api.us-east-1.amazonaws.com/api/", "RestAPIId": "abc"}
     assert api_url(outputs, None) == outputs["EndpointURL"]
+    assert api_url(outputs, "https://vpce-1.cloudformation.eu-west-1.vpce.amazonaws.com") == outputs["EndpointURL"]
     assert api_url(outputs, "http://127.0.0.1:4566") == "http://127.0.0.1:4566/_aws/execute-api/abc/api"
+
+
+STACK_EVENTS = [
+    StackEvent("highwater-dev", STACK, "CREATE_IN_PROGRESS", "User Initiated"),
+    StackEvent("Table", "AWS::DynamoDB::Table", "CREATE_IN_PROGRESS", ""),
+    StackEvent("Table", "AWS::DynamoDB::Table", "CREATE_COMPLETE", ""),
+    StackEvent("Topic", "AWS::SNS::Topic", "CREATE_FAILED", "it exists"),
+    StackEvent("highwater-dev", STACK, "ROLLBACK_IN_PROGRESS", "Topic failed"),
+    StackEvent("Table", "AWS::DynamoDB::Table", "DELETE_IN_PROGRESS", ""),
+    StackEvent("Table", "AWS::DynamoDB::Table", "DELETE_COMPLETE", ""),
+    StackEvent("highwater-dev", STACK, "ROLLBACK_COMPLETE", ""),
+]
+TAKEN_BACK = [["CREATE_FAILED", "Topic"], ["ROLLBACK_IN_PROGRESS", "highwater-dev"]]
+
+
+@pytest.mark.parametrize(
+    ("is_terse", "told"),
+    [
+        (True, [*TAKEN_BACK, ["ROLLBACK_COMPLETE", "highwater-dev"]]),
+        (
+            False,
+            [
+                ["CREATE_COMPLETE", "Table"],
+                *TAKEN_BACK,
+                ["DELETE_COMPLETE", "Table"],
+                ["ROLLBACK_COMPLETE", "highwater-dev"],
+            ],
+        ),
+    ],
+)
+def test_a_resource_is_told_when_it_is_done_or_only_if_it_has_failed(is_terse, told):
+    written = io.StringIO()
+    with Progress(Console(file=written), "dev", is_terse=is_terse) as progress:
+        for event in STACK_EVENTS:
+            progress.hear(event)
+    assert [line.split()[:2] for line in written.getvalue().splitlines()] == told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--stage", "qa", *BUCKET], "ops.deploy: there is no stage qa in .chalice/config.json; there are: dev, prod"),
+        (["--stage", "dev", *BUCKET, "--set", "Shard=1"], "ops.deploy: parameter Shard is unknown; the template has:"),
+        (
+            ["--stage", "dev", *BUCKET],
+            "ops.deploy: there is no bucket artifacts-of-mine: make it in us-east-1, or name",
+        ),
+    ],
+)
+def test_what_no_package_makes_good_is_refused_without_one(project, capsys, arguments, told):
+    shutil.rmtree(project / "out")
+    (project / ".chalice" / "resources.yaml").write_text(yaml.safe_dump(TEMPLATE))
+    with mock_aws():
+        assert refused(capsys, project, *arguments, "--check").startswith(told)
+
+
+def test_where_nothing_is_against_it_it_is_silent(project, capsys):
+    shutil.rmtree(project / "out")
+    (project / ".chalice" / "resources.yaml").write_text(yaml.safe_dump(TEMPLATE))
+    with mock_aws():
+        boto3.client("s3").create_bucket(Bucket="artifacts-of-mine")
+        assert main(["--stage", "dev", *BUCKET, "--check"], project) == 0
+    assert capsys.readouterr() == ("", "")
 
 
 def test_what_is_replaced_and_what_has_failed_can_be_seen():

@@ -7,22 +7,25 @@ import shutil
 import sys
 import zipfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from chalicelib.aws import clients
+from chalicelib.settings import read_settings
 from ops.package import DEPLOYMENT_BYTES_MAX, UNZIPPED_BYTES_MAX, Package, PackageError, check_sizes, package
 from ops.package.__main__ import main
-from ops.package.application import Declared, declared_by, functions_variables
+from ops.package.application import AskedFor, Declared, declared_by, functions_variables, misspelt
 from ops.package.archive import Archive, write
 from ops.package.bytecode import compile_all
 from ops.package.contents import runs, services_of
 from ops.package.dependencies import Target, _check_closed, read
-from ops.package.template import finish
+from ops.package.template import architecture_of, copy_project, finish
 
 PROJECT = Path(__file__).parents[3]
 FUNCTION = "AWS::Serverless::Function"
+MISSPELT_FOR_TICK = {"lambda_functions": {"tick": {"environment_variables": {"API_TOKEN_SECRET": "abc"}}}}
 PER_FUNCTION = {"lambda_functions": {"tick": {"environment_variables": {"DEDUP_HORIZON": "long"}}}}
 
 
@@ -49,6 +52,16 @@ def test_an_archive_is_of_names_and_contents_alone(tmp_path):
         assert {info.external_attr >> 16 for info in opened.infolist()} == {0o644}
 
 
+def test_an_archive_that_two_write_at_once_is_whole(tmp_path):
+    fill(tmp_path / "folder")
+    with ThreadPoolExecutor() as pool:
+        for _ in range(5):
+            list(pool.map(lambda _: write(tmp_path / "folder", tmp_path / "a.zip"), range(4)))
+    with zipfile.ZipFile(tmp_path / "a.zip") as opened:
+        assert opened.testzip() is None
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "a.zip"}
+
+
 def test_an_archive_tells_what_takes_how_much_of_it(tmp_path):
     (tmp_path / "python" / "large").mkdir(parents=True)
     (tmp_path / "python" / "large" / "one.py").write_bytes(os.urandom(3_000_000))
@@ -71,7 +84,7 @@ def test_what_is_over_its_budget_is_refused_with_what_takes_the_most(tmp_path, z
     with path.open("wb") as file:
         file.truncate(zipped)
     archive = Archive(path, unzipped, Counter(botocore=29_000_000, boto3=1))
-    made = Package({}, tmp_path / "sam.yaml", archive, None)
+    made = Package({}, tmp_path / "sam.yaml", archive, None, "x86_64")
     if refusal is None:
         check_sizes(made)
         return
@@ -199,6 +212,62 @@ def test_what_a_requirement_needs_is_pinned_too(tmp_path, pinned, refusal):
         _check_closed(tmp_path / "installed", required)
 
 
+# ---- variables
+
+
+def settings():
+    """The settings' names, as whoever reads them asks for them."""
+    asked_for = AskedFor({"STAGE": "dev"})
+    read_settings(asked_for)
+    return asked_for.names
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("MY_LATENESS", "STATE", "EVENTS_TABLE", "ORDERS_BUCKET", "PRICE_LIST"),
+        *("AWS_ENDPOINT_URL_S3", "POWERTOOLS_LOG_LEVEL", "POWERTOOLS_TRACE_MIDDLEWARES", "DECISIONS"),
+    ],
+)
+def test_a_variable_of_an_adopters_own_is_no_misspelling(name):
+    assert misspelt({name}, settings()) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        *[(name, "LATENESS") for name in ("LATENES", "LATNESS", "LATEENESS", "lateness")],
+        ("API_TOKEN_SECRET", "API_TOKENS_SECRET"),
+        ("DEDUP_HORIZONT", "DEDUP_HORIZON"),
+    ],
+)
+def test_a_misspelt_setting_is_told_with_the_one_that_is_meant(name, meant):
+    assert misspelt({name}, settings()) == {name: meant}
+
+
+# ---- the architecture
+
+
+@pytest.mark.parametrize(
+    ("change", "architecture"),
+    [
+        (lambda config: None, "x86_64"),
+        (lambda config: config.update(lambda_architecture="arm64"), "arm64"),
+        (lambda config: config["stages"]["dev"].update(lambda_architecture="arm64"), "arm64"),
+        (lambda config: config["stages"]["prod"].update(lambda_architecture="arm64"), "x86_64"),
+    ],
+)
+def test_a_stage_has_the_architecture_that_the_config_says(tmp_path, change, architecture):
+    assert architecture_of(project(tmp_path / "project", change), "dev") == architecture
+
+
+def test_an_architecture_for_once_is_that_of_every_function(tmp_path):
+    there = project(tmp_path / "project", lambda config: config["stages"]["dev"].update(lambda_architecture="arm64"))
+    copy_project(there, tmp_path / "copy", "dev", architecture="x86_64")
+    config = json.loads((tmp_path / "copy" / ".chalice" / "config.json").read_text())
+    assert {config["lambda_architecture"], config["stages"]["dev"]["lambda_architecture"]} == {"x86_64"}
+
+
 # ---- the template
 
 
@@ -274,10 +343,26 @@ def project(folder, change=lambda config: None):
     [
         (
             lambda config: config["stages"].pop("dev"),
-            r"^\.chalice/config\.json has no stage 'dev': there are local, prod$",
+            r"^there is no stage dev in \.chalice/config\.json; there are: local, prod$",
         ),
         (lambda config: config["environment_variables"].update(LATENESS="soon"), r"^LATENESS: .*soon"),
-        (lambda config: config["stages"]["dev"].pop("environment_variables"), r"^STAGE is a name"),
+        (lambda config: config["stages"]["dev"].pop("environment_variables"), r"^stage dev has STAGE None in"),
+        (
+            lambda config: config["stages"]["dev"]["environment_variables"].update(STAGE="prod"),
+            r"^stage dev has STAGE 'prod' in \.chalice/config\.json$",
+        ),
+        (
+            lambda config: config["environment_variables"].update(LATENES="1h"),
+            r"^LATENES is no setting; LATENESS is$",
+        ),
+        (
+            lambda config: config["stages"]["dev"].update(MISSPELT_FOR_TICK),
+            r"^API_TOKEN_SECRET is no setting; API_TOKENS_SECRET is$",
+        ),
+        (
+            lambda config: config["stages"]["dev"].update(lambda_architecture="mips"),
+            r"^architecture is one of x86_64, arm64, not 'mips'$",
+        ),
         (
             lambda config: config["environment_variables"].update(API_AUTH="none"),
             r"^API_AUTH is none, which only a local",
@@ -302,6 +387,20 @@ def test_a_config_that_is_no_json_is_refused(tmp_path):
         package(there, "dev", tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("line", "refusal"),
+    [
+        ("METRICS = (", r"^chalicelib/definitions\.py, line 1: SyntaxError: '\(' was never closed$"),
+        ("METRICS = NONE", r"^chalicelib/definitions\.py, line 1: NameError: name 'NONE' is not defined$"),
+    ],
+)
+def test_a_definition_that_is_no_python_is_refused_by_where_it_is(tmp_path, line, refusal):
+    there = project(tmp_path / "project")
+    (there / "chalicelib" / "definitions.py").write_text(line + "\n")
+    with pytest.raises(PackageError, match=refusal):
+        package(there, "dev", tmp_path / "out")
+
+
 def test_a_definition_that_is_a_mistake_is_refused_by_what_it_says(tmp_path):
     there = project(tmp_path / "project")
     definitions = there / "chalicelib" / "definitions.py"
@@ -313,7 +412,10 @@ def test_a_definition_that_is_a_mistake_is_refused_by_what_it_says(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "refusal"),
     [
-        (["--stage", "nope"], "ops.package: .chalice/config.json has no stage 'nope': there are local, dev, prod\n"),
+        (
+            ["--stage", "nope"],
+            "ops.package: there is no stage nope in .chalice/config.json; there are: local",
+        ),
         (["--stage", "dev", "--arch", "mips"], "ops.package: argument --arch: invalid choice: 'mips'"),
         ([], "ops.package: the following arguments are required: --stage\n"),
     ],

@@ -14,6 +14,7 @@ DECLARED = {
     "Days": {"Type": "Number", "Default": 30, "AllowedValues": [7, 30]},
     "Reserve": {"Type": "String", "Default": "true", "AllowedValues": [True, "false"]},
     "Email": {"Type": "String", "Default": "", "AllowedPattern": "|[^@]+@[^@]+"},
+    "Topic": {"Type": "String", "Default": "", "AllowedPattern": "|[a-z]+", "ConstraintDescription": "must be a word"},
     "Name": {"Type": "String", "Default": "abc", "MinLength": 2, "MaxLength": 4},
 }
 GOOD = {"Stage": "dev"}
@@ -67,6 +68,7 @@ def test_a_stage_that_cannot_be_is_named(project, stage, fault):
         ({"Days": "8"}, "parameter Days is one of 7, 30, not '8'"),
         ({"Reserve": "yes"}, "parameter Reserve is one of true, false, not 'yes'"),
         ({"Email": "nobody"}, "parameter Email has to match |[^@]+@[^@]+, not 'nobody'"),
+        ({"Topic": "2"}, "parameter Topic must be a word, not '2'"),
         ({"Name": "a"}, "parameter Name has at least 2 characters, not 'a'"),
         ({"Name": "abcde"}, "parameter Name has at most 4 characters, not 'abcde'"),
         ({"Stage": "other"}, "parameter Stage is the stage itself, dev, not 'other'"),

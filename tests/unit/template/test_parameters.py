@@ -51,6 +51,12 @@ def test_each_parameter_is_described_and_bounded(name):
     assert bounds & rule.keys()
 
 
+@pytest.mark.parametrize("name", [name for name, rule in PARAMETERS.items() if "AllowedPattern" in rule])
+def test_what_a_pattern_means_is_told_in_words(name):
+    """CloudFormation puts them, and so do we, behind the parameter's name."""
+    assert re.fullmatch(r"must be .+[^.]", PARAMETERS[name]["ConstraintDescription"])
+
+
 def test_only_the_stage_has_to_be_given():
     assert {name for name, rule in PARAMETERS.items() if "Default" not in rule} == {"Stage"}
 
