@@ -136,6 +136,7 @@ def test_there_is_no_quantile_of_nothing():
         (sketches.quantiles_of(range(9_999), 256), lambda state: sketches.quantile(state, 0.5)),
         (sketches.quantiles_of([1], 256), lambda state: sketches.merge_quantiles([state], 256)),
     ],
+    ids=["few values", "many values", "many numbers", "a number"],  # a sketch of numbers is never twice the same
 )
 @given(st.data())
 def test_what_is_not_as_it_was_written_is_never_read(state, read, data):
