@@ -111,11 +111,12 @@ def test_a_token_is_taken_out_of_its_header():
 
 
 @pytest.mark.parametrize(
-    "header",
-    ["", "Bearer", "Bearer ", TOKENS["ada"], f"Basic {TOKENS['ada']}", f"Bearer {TOKENS['ada']}x", "Bearer highwater_",
-     f"Bearer {TOKENS['ada'][:-1]}", f"Bearer {TOKENS['ada'][:-1]}é", f"Bearer {TOKENS['ada']} {TOKENS['ada']}"],
+    "form",
+    ["", "Bearer", "Bearer ", "{token}", "Basic {token}", "Bearer {token}x", "Bearer highwater_",
+     "Bearer {cut}", "Bearer {cut}é", "Bearer {token} {token}"],
 )  # fmt: skip
-def test_what_cannot_be_a_token_is_malformed(header):
+def test_what_cannot_be_a_token_is_malformed(form):
+    header = form.format(token=TOKENS["ada"], cut=TOKENS["ada"][:-1])
     assert refusal_of(lambda: bearer_token(header)) is Refusal.MALFORMED
 
 
