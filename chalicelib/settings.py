@@ -22,6 +22,7 @@ LOCATORS = {
     "REDRIVE_QUEUE_URL": (r"https?://[^\s/]+/\S+", {"redrive"}),
 }
 FLAGS = {"1": True, "true": True, "0": False, "false": False}
+STAGE_NAME = r"[a-z][a-z0-9-]{0,19}"  # as the template has it
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -69,7 +70,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """
     function = _function(environment)
     stage = environment.get("STAGE", "")
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,19}", stage):
+    if not re.fullmatch(STAGE_NAME, stage):
         raise SettingError(f"STAGE is a name of 1..20 of a-z, 0-9 and -, a letter first, not {stage!r}")
     return Settings(
         stage=stage,

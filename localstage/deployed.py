@@ -28,10 +28,9 @@ from localstage.errors import StageError
 from localstage.terminal import interrupt_on_signals, port, wait_for_a_signal
 from ops import tokens
 from ops.arguments import Parser, setting
-from ops.artifacts import PackageError
 from ops.deploy import Change, Deployed, Progress, api_url, deploy
 from ops.package import package
-from ops.package.errors import PackageError as PackagingError
+from ops.package.errors import PackageError
 from ops.parameters import ParameterError, check_stage
 from ops.stack import StackError, StackEvent
 from ops.token_ledger import TokenLedger
@@ -264,7 +263,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ProofError as error:
         sys.stderr.write(f"localstage.deployed: {error}\n")
         return 1
-    except (StageError, PackagingError, PackageError, ParameterError, StackError) as error:
+    except (StageError, PackageError, ParameterError, StackError) as error:
         sys.stderr.write(f"localstage.deployed: {error}\n")
         return 2
     return 0

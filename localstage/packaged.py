@@ -13,10 +13,10 @@ from typing import Any
 import yaml
 
 from localstage.runtime import FunctionSpec, client_folder
+from ops.package import LAYER_FOLDER
+from ops.package.template import PACKAGED
+from ops.template import FUNCTION, LAYER, functions
 
-TEMPLATE = "sam.yaml"
-FUNCTION, LAYER = "AWS::Serverless::Function", "AWS::Serverless::LayerVersion"
-LAYER_FOLDER = "python"  # of a layer; it is on the path
 TIMEOUT_SECONDS, MEMORY_MB = 3, 128  # Lambda's own
 
 
@@ -32,12 +32,7 @@ class Packaged:
     @property
     def functions(self) -> dict[str, dict[str, Any]]:
         """The properties of each function, by its logical id, the template's Globals among them."""
-        everywhere = self.template.get("Globals", {}).get("Function", {})
-        return {
-            name: _merged(everywhere, resource["Properties"])
-            for name, resource in self.template["Resources"].items()
-            if resource["Type"] == FUNCTION
-        }
+        return functions(self.template)
 
     def spec(
         self, name: str, environment: Mapping[str, str], resolve: Callable[[Any], Any] = lambda node: node
@@ -68,7 +63,7 @@ class Packaged:
 
 def unpack(package: Path, folder: Path) -> Packaged:
     """Unzip the package in `package` (`make package`) into `folder`, as Lambda does into /var/task and /opt."""
-    template = yaml.safe_load((package / TEMPLATE).read_text())
+    template = yaml.safe_load((package / PACKAGED).read_text())
     of_type = {
         kind: {name: each["Properties"] for name, each in template["Resources"].items() if each["Type"] == kind}
         for kind in (FUNCTION, LAYER)
@@ -83,17 +78,3 @@ def _unzip(archive: Path, folder: Path) -> Path:
     with zipfile.ZipFile(archive) as opened:
         opened.extractall(folder)
     return folder
-
-
-def _merged(everywhere: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge as SAM does: maps key by key, lists one after the other, otherwise the function's own.
-
-    Source: AWS SAM Developer Guide, "Globals section of the template".
-    """
-    merged = {**everywhere, **own}
-    for name in everywhere.keys() & own.keys():
-        if isinstance(everywhere[name], Mapping) and isinstance(own[name], Mapping):
-            merged[name] = _merged(everywhere[name], own[name])
-        elif isinstance(everywhere[name], list) and isinstance(own[name], list):
-            merged[name] = [*everywhere[name], *own[name]]
-    return merged

@@ -16,18 +16,17 @@ import yaml
 from botocore.exceptions import ClientError
 
 from ops.aws import is_local
-from ops.template import Template
+from ops.package.application import functions_variables
+from ops.package.errors import PackageError
+from ops.package.template import PACKAGED
+from ops.template import FUNCTION, LAYER, Template, functions
 
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is a dozen times as fast, and not everywhere
-CODE = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
+CODE = {FUNCTION: "CodeUri", LAYER: "ContentUri"}
 MAPPED = {"Kinesis", "DynamoDB", "SQS"}  # SAM's names for what event source mappings read
 X86_64 = "x86_64"  # what SAM takes where a function says nothing
 NOT_THERE, NOT_YOURS = {"404", "NoSuchBucket"}, {"403", "AccessDenied"}
 KEY_PREFIX = "highwater/"
-
-
-class PackageError(Exception):
-    """The package cannot be deployed; the text is one line for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ def load_package(directory: Path, stage: str, architecture: str | None = None) -
     Shapes: architecture, what its functions have to run on; any, if None.
     Raises: PackageError when there is none, when it lacks a zip, and when it is of another stage or architecture.
     """
-    path = directory / "sam.yaml"
+    path = directory / PACKAGED
     try:
         template = yaml.load(path.read_text(), YAML)  # noqa: S506  either is safe
     except FileNotFoundError:
@@ -152,16 +151,11 @@ def _code_of(template: Template) -> Iterator[tuple[str, dict[str, Any], str]]:
 
 def _told_stages(template: Template) -> set[str]:
     """The stages that the functions are told they are of."""
-    of_all = template.get("Globals", {}).get("Function", {})
-    functions = [properties for _, properties, name in _code_of(template) if name == "CodeUri"]
-    variables = [each.get("Environment", {}).get("Variables", {}) for each in [of_all, *functions]]
-    return {each["STAGE"] for each in variables if "STAGE" in each}
+    return {each["STAGE"] for each in functions_variables(template).values() if "STAGE" in each}
 
 
 def _architectures(template: Template) -> set[str]:
-    of_all = template.get("Globals", {}).get("Function", {}).get("Architectures", [X86_64])
-    functions = [properties for _, properties, name in _code_of(template) if name == "CodeUri"]
-    return {architecture for each in functions for architecture in each.get("Architectures", of_all)}
+    return {built_for for each in functions(template).values() for built_for in each.get("Architectures", [X86_64])}
 
 
 def is_bucket_name(text: str) -> bool:

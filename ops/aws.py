@@ -20,8 +20,8 @@ from botocore.exceptions import (
 )
 
 from chalicelib.errors import TransientError
+from chalicelib.settings import LOOPBACK
 
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 UNREACHABLE = (EndpointConnectionError, ConnectTimeoutError, ReadTimeoutError, ConnectionClosedError)
 SIGNED_OUT = "the AWS credentials have ended: sign in again, or set AWS_PROFILE"
 TOLD = {

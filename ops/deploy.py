@@ -23,7 +23,8 @@ from rich.text import Text
 
 from ops import aws
 from ops.arguments import REFUSED, Parser, setting, url
-from ops.artifacts import Bucket, PackageError, is_bucket_name, load_package, unmapped
+from ops.artifacts import Bucket, is_bucket_name, load_package, unmapped
+from ops.package.errors import PackageError
 from ops.parameters import ParameterError, check_stage, read
 from ops.stack import Stack, StackError, StackEvent, would_change_nothing
 from ops.template import Template, load

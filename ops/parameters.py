@@ -11,10 +11,11 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
+from chalicelib.settings import STAGE_NAME
+
 PARAMETERS_PATH = Path(".chalice") / "parameters.json"
 CONFIG_PATH = Path(".chalice") / "config.json"
 STAGE = "Stage"  # the parameter that is the stage itself
-STAGE_PATTERN = r"[a-z][a-z0-9-]{0,19}"  # as chalicelib/settings.py and the template have it
 
 Declared = Mapping[str, Mapping[str, Any]]
 
@@ -48,7 +49,7 @@ def check_stage(project_dir: Path, stage: str) -> None:
 
     Raises: ParameterError for a malformed or unknown one, and where STAGE in `.chalice/config.json` is another's.
     """
-    if not re.fullmatch(STAGE_PATTERN, stage):
+    if not re.fullmatch(STAGE_NAME, stage):
         raise ParameterError(f"stage is a name of 1..20 of a-z, 0-9 and -, a letter first, not {stage[:40]!r}")
     stages = _read_json(project_dir / CONFIG_PATH)["stages"]
     if stage not in stages:

@@ -18,6 +18,7 @@ SECTIONS_OF_ITS_OWN = ("AWSTemplateFormatVersion", "Description", "Mappings")
 # What functions read and write. Its watch, its network and its functions are a deployment's, on AWS and nowhere else.
 SERVICES_WITH_DATA = ("DynamoDB", "Kinesis", "S3", "SNS", "SQS", "SecretsManager")
 NO_VALUE = {"Ref": "AWS::NoValue"}
+FUNCTION, LAYER = "AWS::Serverless::Function", "AWS::Serverless::LayerVersion"  # as SAM calls them
 SUB_VARIABLE = re.compile(r"\$\{([^!}][^}]*)\}")  # ${!Literal} is no variable
 
 Template = dict[str, Any]
@@ -94,6 +95,30 @@ def amendment(template: Template, name: str) -> dict[str, Any]:
     """The properties by which the template amends the function that Chalice generates as `name`; empty without any."""
     properties: dict[str, Any] = template["Resources"].get(name, {}).get("Properties", {})
     return properties
+
+
+def functions(template: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The properties of each function of a packaged template, those of Globals among them, by its logical id."""
+    everywhere = template.get("Globals", {}).get("Function", {})
+    return {
+        name: _merged(everywhere, resource.get("Properties", {}))
+        for name, resource in template["Resources"].items()
+        if resource.get("Type") == FUNCTION
+    }
+
+
+def _merged(everywhere: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge as SAM does: maps key by key, lists one after the other, otherwise the function's own.
+
+    Source: AWS SAM Developer Guide, "Globals section of the template".
+    """
+    merged = {**everywhere, **own}
+    for name in everywhere.keys() & own.keys():
+        if isinstance(everywhere[name], Mapping) and isinstance(own[name], Mapping):
+            merged[name] = _merged(everywhere[name], own[name])
+        elif isinstance(everywhere[name], list) and isinstance(own[name], list):
+            merged[name] = [*everywhere[name], *own[name]]
+    return merged
 
 
 def intrinsic_values(template: Template) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ops.package.errors import told_by
-from ops.template import Template
+from ops.template import Template, functions
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NOT_OURS = ("AWS_", "_")
@@ -51,12 +51,7 @@ def declared_by(project: Path, template: Template) -> Declared:
 
 def functions_variables(template: Template) -> dict[str, dict[str, str]]:
     """Tell each function's environment variables; those that only CloudFormation can tell are left out."""
-    everywhere = _variables(template.get("Globals", {}).get("Function", {}))
-    return {
-        name: everywhere | _variables(resource["Properties"])
-        for name, resource in template["Resources"].items()
-        if resource["Type"] == "AWS::Serverless::Function"
-    }
+    return {name: _variables(properties) for name, properties in functions(template).items()}
 
 
 def _variables(properties: Mapping[str, object]) -> dict[str, str]:

@@ -8,7 +8,7 @@ PLACE = re.compile(r'^ *File "(?P<file>[^"]+)", line (?P<line>[0-9]+)', re.MULTI
 
 
 class PackageError(Exception):
-    """The package cannot be made; the text is one line for whoever makes it."""
+    """The package cannot be made, or not be deployed; the text is one line for whoever does it."""
 
 
 def told_by(output: str, project: Path) -> PackageError:

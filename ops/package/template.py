@@ -18,7 +18,7 @@ from ops.package.application import DECIDING, Declared
 from ops.package.dependencies import Target
 from ops.package.errors import PackageError, told_by
 from ops.parameters import ParameterError, check_stage
-from ops.template import TEMPLATE_PATH, Template
+from ops.template import LAYER, TEMPLATE_PATH, Template, functions
 
 PACKAGED = "sam.yaml"
 CONFIG = Path(".chalice") / "config.json"
@@ -26,7 +26,6 @@ DEFAULT_ARCHITECTURE = "x86_64"  # Chalice's, and Lambda's
 SOURCES = ("app.py", "chalicelib", ".chalice")
 REGION = "us-east-1"  # Chalice needs one, and asks it only for the names of AWS's services: no region's own gets in
 CHALICE = "from chalice.cli import main; raise SystemExit(main())"  # it is no module that `python -m` could run
-FUNCTION = "AWS::Serverless::Function"
 SKETCHING = ("Ingest", "Rollup", "FanOut", "Tick", "APIHandler", "CheckRelease")  # who makes or reads sketches
 
 
@@ -97,7 +96,7 @@ def finish(template: Template, declared: Declared, target: Target) -> None:
     resources = template["Resources"]
     if declared.has_sketches:
         resources["SketchesLayer"] = {
-            "Type": "AWS::Serverless::LayerVersion",
+            "Type": LAYER,
             "Properties": {
                 "LayerName": {"Fn::Sub": "highwater-${Stage}-sketches"},
                 "Description": "numpy and datasketches, for what is measured by sketches",
@@ -129,12 +128,8 @@ def _call_aliases(template: Template) -> None:
     Why by the name that SAM gives the alias, and not by `${APIHandler.Alias}`: SAM takes both, cfn-lint does not.
     Source: AWS SAM Developer Guide, "CloudFormation resources generated when AutoPublishAlias is specified".
     """
-    everywhere = template.get("Globals", {}).get("Function", {})
     api = json.dumps(template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"])
-    for name, resource in template["Resources"].items():
-        alias = (
-            {**everywhere, **resource["Properties"]}.get("AutoPublishAlias") if resource["Type"] == FUNCTION else None
-        )
-        if alias:
+    for name, properties in functions(template).items():
+        if alias := properties.get("AutoPublishAlias"):
             api = api.replace(f"${{{name}.Arn}}", f"${{{name}Alias{alias}}}")
     template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"] = json.loads(api)

@@ -8,6 +8,7 @@ credentials: those of a shell may be another account's, and a package has to be 
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from rich.console import Console
 
 from ops import aws, parameters
 from ops.arguments import REFUSED, Parser, setting, url
-from ops.artifacts import PackageError, load_package
+from ops.artifacts import load_package
+from ops.package.errors import PackageError
 from ops.parameters import ParameterError
 from ops.preflight import access, alarms, data, functions, live, mappings, releases, watch
 from ops.preflight.checklist import judge
@@ -58,9 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         verdicts = judge(CHECKS, stage)
         if options.live:
             session: Any = aws.session()
-            verdicts += live.judge(
-                live.LiveStage(stage, lambda name: session.client(name, endpoint_url=options.endpoint_url))
-            )
+            client = cache(lambda name: session.client(name, endpoint_url=options.endpoint_url))  # each resource asks
+            verdicts += live.judge(live.LiveStage(stage, client))
     except (BotoCoreError, ClientError, PackageError, ParameterError, PreflightError) as error:
         sys.stderr.write(f"ops.preflight: {aws.reason(error)}\n")
         return REFUSED

@@ -15,7 +15,7 @@ from ops.aws import INVALID_CREDENTIALS
 from ops.preflight.checklist import Finding, Line, Verdict, at, show
 from ops.preflight.data import BLOCKED
 from ops.preflight.mappings import QUEUES, STREAMS, of_function
-from ops.preflight.stage import ALARM, ALIAS, BUCKET, FUNCTION, QUEUE, STREAM, TABLE, PackagedStage, Properties
+from ops.preflight.stage import ALARM, ALIAS, BUCKET, FUNCTION, LIVE, QUEUE, STREAM, TABLE, PackagedStage, Properties
 
 # What an emulator says of an operation that it does not have.
 NOT_KNOWN = {"InvalidAction", "NotImplemented", "UnknownOperation", "UnknownOperationException", "501"}
@@ -32,7 +32,6 @@ OPTIONS = (
     "MaximumRecordAgeInSeconds",
     "StartingPosition",
 )
-LIVE = "live"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterator
 
 from ops.preflight.checklist import EVERYWHERE, Check, Find, Finding, at, parameters, show
-from ops.preflight.stage import ALIAS, API, AUTHORIZER, FUNCTION, HOOK, PackagedStage
+from ops.preflight.stage import ALIAS, API, AUTHORIZER, FUNCTION, HOOK, LIVE, PackagedStage
 from ops.template import SUB_VARIABLE, references
 
-LIVE = "live"
 GROUP = "AWS::CodeDeploy::DeploymentGroup"
 ALL_AT_ONCE = "AllAtOnce"
 ROLLS_BACK_ON = "DEPLOYMENT_STOP_ON_ALARM"

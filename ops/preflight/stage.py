@@ -32,6 +32,7 @@ TOPIC = "AWS::SNS::Topic"
 QUEUE = "AWS::SQS::Queue"
 BUCKET = "AWS::S3::Bucket"
 
+LIVE = "live"  # the alias of every function but the hook
 API, AUTHORIZER, HOOK = "APIHandler", "Authorize", "CheckRelease"
 ANY_REGION = "us-east-1"  # nothing that is checked depends on it, and SAM asks for one
 

@@ -21,8 +21,7 @@ import pytest
 
 from localstage.deployed import PROJECT_DIR, DeployedStage, prove, wait_until
 from localstage.emulator import free_port
-from ops.artifacts import PackageError
-from ops.package import Package
+from ops.package import Package, PackageError
 from ops.stack import StackError
 from tests.integration.codedeploy import CodeDeploy
 from tests.packaging import read_template

@@ -11,8 +11,9 @@ import yaml
 from moto import mock_aws
 from rich.console import Console
 
-from ops.artifacts import Bucket, PackageError, load_package
+from ops.artifacts import Bucket, load_package
 from ops.deploy import STACK, Change, Progress, api_url, line_of, main, table_of
+from ops.package import PackageError
 from ops.stack import StackEvent
 
 FUNCTION = {
