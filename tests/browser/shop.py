@@ -1,7 +1,7 @@
 """A local stage that asks for tokens, with known orders on its stream; and what must be on the page for them."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,6 +16,7 @@ from loadtest.producer import Producer
 from localstage import LocalStage, aws
 from ops import tokens
 from ops.token_ledger import TokenLedger
+from tests.waiting import wait_until
 
 PATIENCE_SECONDS = 30
 CALL_MS = 10_000
@@ -78,7 +79,9 @@ class Shop:
                 producer.put(self._event(order))
             last = producer.flush().last_sequence_numbers
         self._tick(int(time.time() * 1000), lambda: CALL_MS)
-        wait_until(lambda: all(each > int(last.get(shard, 0)) for shard, each in self._checkpoints().items()))
+        wait_until(
+            lambda: all(each > int(last.get(shard, 0)) for shard, each in self._checkpoints().items()), PATIENCE_SECONDS
+        )
 
     def ask(self, path: str) -> urllib3.BaseHTTPResponse:
         """Ask the API, as anyone with the token would."""
@@ -110,11 +113,3 @@ def revenue(orders: Sequence[Order], **fields: Any) -> str:
     """The sum of the amounts of those orders that have these fields, as the page writes it."""
     amounts = [each.amount for each in orders if all(getattr(each, name) == value for name, value in fields.items())]
     return f"{sum(amounts, Decimal(0)):,}"
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Wait for a while."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "this took too long"
-        time.sleep(0.05)

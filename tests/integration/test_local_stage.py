@@ -3,8 +3,7 @@
 import json
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import urllib3
 
 from localstage import LocalStage, StageError
 from localstage.aws import client
+from tests.waiting import wait_until
 
 PROJECT_DIR = Path(__file__).parent / "sample_project"
 PATIENCE_SECONDS = 15
@@ -43,15 +43,8 @@ class Sample:
         return [line for line in lines if line["payloads"][0]["test"] == test]
 
     def wait_for(self, test: str, count: int) -> list[dict[str, Any]]:
-        wait_until(lambda: len(self.deliveries(test)) >= count)
+        wait_until(lambda: len(self.deliveries(test)) >= count, PATIENCE_SECONDS)
         return self.deliveries(test)
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "this took too long"
-        time.sleep(0.02)
 
 
 def numbers(delivery: dict[str, Any]) -> list[int]:
@@ -182,7 +175,7 @@ def test_changes_of_a_table_are_delivered_in_order_as_lambda_delivers_them(sampl
     def delivered() -> list[dict[str, Any]]:
         return [record for each in sample.deliveries("rows") for record in each["records"]]
 
-    wait_until(lambda: len(delivered()) == 3)
+    wait_until(lambda: len(delivered()) == 3, PATIENCE_SECONDS)
     inserted, modified, removed = delivered()
     assert [each["eventName"] for each in (inserted, modified, removed)] == ["INSERT", "MODIFY", "REMOVE"]
     assert inserted["eventSource"] == "aws:dynamodb"

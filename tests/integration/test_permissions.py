@@ -6,7 +6,6 @@ their calls; then the calls are held against the policies as a stage is deployed
 
 import json
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -34,6 +33,7 @@ from tests.integration.codedeploy import CodeDeploy
 from tests.permissions.needs import needs_of
 from tests.permissions.policies import Grant, Policy, grants_of, missing, resolve_policies, several, unused
 from tests.permissions.recording import Call, Recording
+from tests.waiting import wait_until
 
 STAGE = "permits"
 STREAM = f"highwater-{STAGE}-events"
@@ -96,7 +96,9 @@ class Driven:
     def settle(self) -> None:
         """A tick, and when it has been counted, the next one."""
         self._tick()
-        wait_until(lambda: all(shard["behind_ms"] is not None for shard in self.get("/v1/stream")["shards"]))
+        wait_until(
+            lambda: all(shard["behind_ms"] is not None for shard in self.get("/v1/stream")["shards"]), PATIENCE_SECONDS
+        )
         self._tick()
 
     def redrive(self) -> None:
@@ -156,13 +158,6 @@ def answer_of(function: Function, event: Any) -> Any:
     answer = function.invoke(orjson.dumps(event))
     assert not answer.function_error, answer.payload
     return orjson.loads(answer.payload)
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "this took too long"
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from localstage.aws import client
 from ops import redrive
 from tests.builders import aggregated, json_line, letter, letters_object, order, undeliverable_object
 from tests.permissions.recording import Recording
+from tests.waiting import wait_until
 
 BUCKET, STREAM = "highwater-test-dead-letters", "highwater-test-events"
 MENDED = f"dead-letters/{STREAM}/2026-11-24/shardId-000000000000/7.jsonl.gz"
@@ -47,13 +48,6 @@ class Redriven:
         return int(rows[0]["count"]) if rows else 0
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "this took too long"
-        time.sleep(0.1)
-
-
 @pytest.fixture(scope="module")
 def redriven(tmp_path_factory: pytest.TempPathFactory, recording: Recording) -> Iterator[Redriven]:
     state_dir = tmp_path_factory.mktemp("stage")
@@ -76,7 +70,7 @@ def test_what_is_mended_is_counted_once_and_what_is_still_bad_is_a_dead_letter_a
     now = format_instant(int(time.time()) * 1000)
     poison = json_line(order(1, time=now, amount=-1))
     redriven.kinesis.put_record(StreamName=STREAM, PartitionKey="ada", Data=poison)
-    wait_until(redriven.dead_letters)
+    wait_until(redriven.dead_letters, PATIENCE_SECONDS)
     (first,) = redriven.dead_letters()
     assert first["reason"] == "invalid"
     # A letter that was refused once and is no more, as after a mend of the definitions; and what Lambda gave up.
@@ -88,7 +82,7 @@ def test_what_is_mended_is_counted_once_and_what_is_still_bad_is_a_dead_letter_a
     assert "undeliverable" in capsys.readouterr().out
     assert {f"redriven/{key}" for key in (first["key"], MENDED, GIVEN_UP)} <= redriven.stored_keys()
     assert not {first["key"], MENDED, GIVEN_UP} & redriven.stored_keys()
-    wait_until(lambda: redriven.orders() == 3 and redriven.dead_letters())
+    wait_until(lambda: redriven.orders() == 3 and redriven.dead_letters(), PATIENCE_SECONDS)
     (second,) = redriven.dead_letters()
     assert second["key"] != first["key"]
     assert [each.data for each in redriven.reader.read_letters(second["key"])] == [poison]
@@ -96,7 +90,7 @@ def test_what_is_mended_is_counted_once_and_what_is_still_bad_is_a_dead_letter_a
     # A replay makes the object again: it goes, and nothing of it is sent.
     redriven.s3.put_object(Bucket=BUCKET, Key=MENDED, Body=letters_object(letter(mended)))
     assert redrive.main(["--stage", "test", "--timeout", "60"]) == 0
-    wait_until(lambda: redriven.dead_letters() and redriven.dead_letters()[0]["key"] != second["key"])
+    wait_until(lambda: redriven.dead_letters() and redriven.dead_letters()[0]["key"] != second["key"], PATIENCE_SECONDS)
     assert redriven.orders() == 3
     assert MENDED not in redriven.stored_keys()
 
@@ -113,8 +107,8 @@ def test_a_message_that_cannot_be_carried_out_ends_in_the_failed_queue_and_holds
     redriven.sqs.send_message(QueueUrl=queue, MessageBody="no message of redrive")
     prefix = f"dead-letters/{STREAM}/2026-11-23/"
     redriven.sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"prefix": prefix}))
-    wait_until(lambda: f"redriven/{key}" in redriven.stored_keys())
-    wait_until(lambda: bodies(redriven, failed) == ["no message of redrive"])
+    wait_until(lambda: f"redriven/{key}" in redriven.stored_keys(), PATIENCE_SECONDS)
+    wait_until(lambda: bodies(redriven, failed) == ["no message of redrive"], PATIENCE_SECONDS)
 
 
 def bodies(redriven: Redriven, url: str) -> list[str]:
