@@ -126,9 +126,10 @@ class Stage(Struct, frozen=True):
 
 
 class Recording(Struct):
-    """All that a load test has seen. Units: epoch milliseconds; stopped_ms, when the load ended; complete_until_ms,
-    what the API told when it was waited for, None when it did not come in time.
+    """All that a load test has seen.
 
+    Units:  epoch milliseconds; stopped_ms, when the load ended; complete_until_ms, what the API told when it was waited
+            for, None when it did not come in time.
     Shapes: duplicates_reported, by the functions themselves (at least as many as there were); None where unknown.
     """
 
