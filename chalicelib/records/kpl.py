@@ -31,24 +31,25 @@ class BrokenAggregateError(ValueError):
 class Aggregate(Struct, frozen=True):
     """The user records of one aggregated record, in order.
 
-    Shapes: `partition_key_table[partition_key_indexes[i]]` is the key that `payloads[i]` was put under;
-            explicit_hash_key_indexes likewise, None where it has none.
+    Shapes: `partition_key_table[partition_key_indexes[i]]` is the key, in UTF-8, that `payloads[i]` was put under;
+            explicit_hash_key_indexes likewise, None where it has none. payloads may be protobuf's own container, which
+            makes a payload anew each time it is asked for: make a list to go through them more than once.
     """
 
     payloads: Sequence[bytes]
-    partition_key_table: Sequence[str]
+    partition_key_table: Sequence[bytes]
     partition_key_indexes: Sequence[int]
     explicit_hash_keys: Sequence[int] = ()
     explicit_hash_key_indexes: Sequence[int | None] = ()
 
     def partition_key(self, sub_sequence_number: int) -> str:
         """The partition key of one user record."""
-        return self.partition_key_table[self.partition_key_indexes[sub_sequence_number]]
+        return self.partition_key_table[self.partition_key_indexes[sub_sequence_number]].decode()
 
     def within(self, hash_keys: range) -> list[int]:
         """Which user records belong to a shard that takes these hash keys, by their sub-sequence numbers."""
         if not any(index is not None for index in self.explicit_hash_key_indexes):
-            belongs = [hash_key_of(key) in hash_keys for key in self.partition_key_table]
+            belongs = [hash_key_of(key.decode()) in hash_keys for key in self.partition_key_table]
             return [number for number, index in enumerate(self.partition_key_indexes) if belongs[index]]
         return [number for number in range(len(self.payloads)) if self._hash_key(number) in hash_keys]
 
@@ -79,15 +80,17 @@ def deaggregate(data: bytes) -> Aggregate:
     message, columns = _parse(body)
     if not message.records:
         raise BrokenAggregateError("it holds no user record")
-    partition_key_indexes = list(columns.records.partition_key_index)
-    payloads = list(columns.records.data)
+    records, partition_key_table = columns.records, columns.partition_key_table[:]
+    partition_key_indexes = records.partition_key_index[:]
     count = len(message.records)
     # As many of each as records, and none has two, for then one of them would not be written again: so each has one.
-    has_one_each = count == len(payloads) == len(partition_key_indexes) and message.SerializePartialToString() == body
-    if not has_one_each or columns.records.explicit_hash_key_index or message.explicit_hash_key_table:
-        return _read_one_by_one(message, columns.partition_key_table)
-    _check_partition_keys(columns.partition_key_table, partition_key_indexes)
-    return Aggregate(payloads, message.partition_key_table, partition_key_indexes)
+    has_one_each = (
+        count == len(records.data) == len(partition_key_indexes) and message.SerializePartialToString() == body
+    )
+    if not has_one_each or records.explicit_hash_key_index or message.explicit_hash_key_table:
+        return _read_one_by_one(message, partition_key_table)
+    _check_partition_keys(partition_key_table, partition_key_indexes)
+    return Aggregate(records.data, partition_key_table, partition_key_indexes)
 
 
 def _read_one_by_one(message: Any, partition_key_table: Sequence[bytes]) -> Aggregate:
@@ -100,13 +103,13 @@ def _read_one_by_one(message: Any, partition_key_table: Sequence[bytes]) -> Aggr
         raise BrokenAggregateError("an explicit hash key index points behind its table")
     payloads = [record.data for record in records]
     if not message.explicit_hash_key_table:
-        return Aggregate(payloads, message.partition_key_table, partition_key_indexes)
+        return Aggregate(payloads, partition_key_table, partition_key_indexes)
     explicit_hash_key_indexes = [
         record.explicit_hash_key_index if record.HasField("explicit_hash_key_index") else None for record in records
     ]
     explicit_hash_keys = list(map(_parse_hash_key, message.explicit_hash_key_table))
     return Aggregate(
-        payloads, message.partition_key_table, partition_key_indexes, explicit_hash_keys, explicit_hash_key_indexes
+        payloads, partition_key_table, partition_key_indexes, explicit_hash_keys, explicit_hash_key_indexes
     )
 
 
