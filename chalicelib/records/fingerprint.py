@@ -28,10 +28,10 @@ def identities(events: Sequence[CloudEvent]) -> "array[int]":
             array they are numbers beside each other, and not objects that whoever looks at them later waits for.
     """
     encoded_ids = map(str.encode, map(_id_of, events))
-    sources = set(map(_source_of, events))
-    if len(sources) == 1:
-        return array("Q", map(xxh3_64_intdigest, encoded_ids, repeat(_seed(sources.pop()))))
-    return array("Q", map(xxh3_64_intdigest, encoded_ids, map(_seed, map(_source_of, events))))
+    sources = list(map(_source_of, events))
+    if sources and sources.count(sources[0]) == len(sources):  # a set would hash each of them
+        return array("Q", map(xxh3_64_intdigest, encoded_ids, repeat(_seed(sources[0]))))
+    return array("Q", map(xxh3_64_intdigest, encoded_ids, map(_seed, sources)))
 
 
 def contents(texts: Sequence[bytes]) -> "array[int]":
