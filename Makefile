@@ -74,9 +74,9 @@ simulate: $(READY) ## Run the real consumers through seeded faults: make simulat
 	$(BIN)/python -m tests.simulation.simulate --runs $(or $(RUNS),2000)
 	$(BIN)/python -m tests.simulation.tables.simulate --runs $(or $(TABLES_RUNS),40)
 
-bench: $(READY) ## Measure: CPU of ingest, write units, queries, rollups, time to a subscriber, cold starts
+bench: $(READY) ## Measure all sections (one: make bench SECTION=write_units), and make docs/performance.md of them
 	$(BIN)/python -m benchmarks.ingest_cpu
-	$(BIN)/python -m benchmarks.write_units
+	$(BIN)/python -m benchmarks write_units
 	$(BIN)/python -m benchmarks.query_items
 	$(BIN)/python -m benchmarks.query_latency
 	$(BIN)/python -m benchmarks.rollup_units
