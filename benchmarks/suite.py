@@ -27,7 +27,7 @@ from rich.progress import Progress
 from benchmarks.result import Result, machine, now, revision, versions
 
 # In the order of the page; each in the module of its name.
-SECTIONS = ("engines", "write_units")
+SECTIONS = ("engines", "costs", "write_units")
 
 
 class Options(Struct, frozen=True):
