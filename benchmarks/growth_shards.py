@@ -1,4 +1,4 @@
-"""Growth with the stream: what a million events cost on 1 to 1 000 shards, each with the same load and a writer of its own.
+"""Growth with the stream: what a million events cost on 1 to 1 000 shards, each with the same load and its own writer.
 
     python -m benchmarks growth_shards
 
@@ -8,7 +8,6 @@ many partitions, so its stream as many shards, as its writes need. An hour grows
 are carried out again over an hour of thirty minutes, the average, and what that reads stands for what they read.
 """
 
-from collections.abc import Mapping, Sequence
 from math import ceil
 from time import process_time
 from typing import Any
@@ -19,7 +18,6 @@ from msgspec.structs import replace
 from rich.progress import Progress
 
 from benchmarks.costs import OF_ORDERS
-from benchmarks.page import Bar, Headline, Part, Table
 from benchmarks.priced import measure_request_cpu, price
 from benchmarks.simulated_stage import (
     AGGREGATES,
@@ -32,6 +30,7 @@ from benchmarks.simulated_stage import (
 )
 from benchmarks.suite import Options
 from chalicelib.aggregates.metric import Metric
+from chalicelib.aggregates.rollup import WindowKey
 from chalicelib.aws.aggregates_keys import share_sort_key, window_sort_key
 
 NAME = "growth_shards"
@@ -85,7 +84,7 @@ def _spread(metric: Metric, one: Spending, shards: int) -> int:
 
 def _roll_up_mid_hour(stage: SimulatedStage, spending: Spending) -> None:
     """Carry out the rollups' batches again on an hour of thirty minutes, and count that as what they read."""
-    names = {change.key.metric for batch in spending.changes for change in batch if hasattr(change.key, "metric")}
+    names = {change.key.metric for batch in spending.changes for change in batch if isinstance(change.key, WindowKey)}
     stage.database.tell = lambda _table, _item: None
     for item in stage.database.scan(TableName=AGGREGATES)["Items"]:
         name, _, rest = item["pk"]["S"].partition("#")

@@ -34,7 +34,7 @@ HOUR_S = 3_600
 
 
 class Priced(Struct, frozen=True):
-    """For a million events. Shapes: requests are DynamoDB's; writes, by function and the id log; dollars, by service."""
+    """For a million events. Shapes: requests, of DynamoDB; writes, by function and the id log; dollars, by service."""
 
     requests: float
     write_units: float

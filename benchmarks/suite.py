@@ -27,7 +27,22 @@ from rich.progress import Progress
 from benchmarks.result import Result, machine, now, revision, versions
 
 # In the order of the page; each in the module of its name.
-SECTIONS = ("engines", "costs", "write_units")
+SECTIONS = (
+    "engines",
+    "ingest_cpu",
+    "costs",
+    "write_units",
+    "rollup_units",
+    "growth_shards",
+    "growth_groups",
+    "growth_queries",
+    "query_items",
+    "query_latency",
+    "fan_out_latency",
+    "cold_start",
+    "memory",
+    "loadtest",
+)
 
 
 class Options(Struct, frozen=True):
@@ -49,6 +64,7 @@ def sections() -> dict[str, ModuleType]:
     """The sections that there are, by name."""
     here = Path(__file__).parent
     there = [name for name in SECTIONS if (here / f"{name}.py").exists() or (here / name).is_dir()]
+    there = [name for name in there if "measure(options" in (here / f"{name}.py").read_text()]
     return {name: import_module(f"benchmarks.{name}") for name in there}
 
 
