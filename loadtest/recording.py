@@ -16,13 +16,14 @@ class Run(Struct, frozen=True):
     """A load test, as all of its workers know it: what worker w sends as its event n follows from this alone.
 
     Shapes: run_id, short lower-case text that no other run on this stage has; workers, how many share the load.
-    Units:  started_ms, epoch milliseconds of the load's start.
+    Units:  started_ms, epoch milliseconds of the load's start; lateness_ms, the stage's: what is later is too late.
     """
 
     run_id: str
     profile: Profile
     started_ms: int
     workers: int
+    lateness_ms: int = 86_400_000
 
     @property
     def seed(self) -> int:
