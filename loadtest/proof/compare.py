@@ -77,11 +77,14 @@ class Comparison:
             self._differ(Kind.MISSING, Row(window_ms, group, {}), "", told, "")
 
     @property
+    def _name(self) -> str:
+        return f"{self._metric.name}, all windows together" if self._is_of_all else self._metric.name
+
+    @property
     def compared(self) -> Compared:
         """How much was."""
         windows = {window_ms for window_ms, _ in self._groups}
-        name = f"{self._metric.name}, all windows together" if self._is_of_all else self._metric.name
-        return Compared(name, len(windows), len(self._groups), self._values, len(self._overflowed))
+        return Compared(self._name, len(windows), len(self._groups), self._values, len(self._overflowed))
 
     @property
     def sums(self) -> Mapping[str, Decimal]:
@@ -98,7 +101,7 @@ class Comparison:
             worst = max(errors, default=0.0) / bound.bound
             told.append(
                 Estimate(
-                    self._metric.name,
+                    self._name,
                     name,
                     bound.bound,
                     bound.confidence,

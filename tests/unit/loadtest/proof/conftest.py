@@ -67,7 +67,11 @@ class FakeApi:
         rows = self.together[name] if is_together else self.rows[name]
         wanted = parameters.get("where", ":").partition(":")[2].split(",")
         found = [
-            {"window_start": format_instant(start_ms if is_together else window_ms), **dict(zip(METRICS[name].by, group, strict=True)), **values}
+            {
+                "window_start": format_instant(start_ms if is_together else window_ms),
+                **dict(zip(METRICS[name].by, group, strict=True)),
+                **values,
+            }
             for (window_ms, group), values in rows.items()
             if (is_together or start_ms <= window_ms < end_ms) and (wanted == [""] or group[0] in wanted)
         ]
@@ -93,7 +97,12 @@ class World:
 
 
 def make_world(
-    profile: Profile | None = None, *, kind: StageKind = StageKind.OWN, probes: int = 3, run_id: str = "r1", **changes: Any
+    profile: Profile | None = None,
+    *,
+    kind: StageKind = StageKind.OWN,
+    probes: int = 3,
+    run_id: str = "r1",
+    **changes: Any,
 ) -> World:
     profile = profile or PROFILE
     run = Run(run_id, profile, STARTED_MS, workers=2)
@@ -112,8 +121,7 @@ def make_world(
         **changes,
     )
     rows = {
-        name: {place: told(name, truth) for place, truth in places.items()}
-        for name, places in expected.metrics.items()
+        name: {place: told(name, truth) for place, truth in places.items()} for name, places in expected.metrics.items()
     }
     together = {
         name: {(0, group): told(name, truth) for group, truth in groups.items()}
