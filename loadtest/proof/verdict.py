@@ -114,3 +114,10 @@ class Verdict(Struct, frozen=True):
     def objectives_held(self) -> bool:
         """Whether all did."""
         return all(objective.held for objective in self.objectives)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all is exact and every objective held; 1 something differs; 3 too little is proved, or one was missed."""
+        if self.outcome is Outcome.DIFFERENT:
+            return 1
+        return 0 if self.outcome is Outcome.EXACT and self.objectives_held else 3

@@ -20,7 +20,6 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from msgspec import Struct
 
@@ -156,7 +155,7 @@ def lines(
         _set_axes(axes, x, y)
         for mark in marks:
             axes.axvline(mark.x, color=INK[0], linewidth=1, linestyle=(0, (2, 3)), alpha=MUTED_ALPHA)
-            axes.annotate(
+            text = axes.annotate(
                 mark.text,
                 (mark.x, 1),
                 xycoords=("data", "axes fraction"),
@@ -165,7 +164,9 @@ def lines(
                 verticalalignment="top",
                 color=INK[0],
                 fontsize=FONT_PX - 1,
+                annotation_clip=True,
             )
+            text.set_in_layout(False)  # one beyond the axis' end would leave the axes no room
         _legend(figure, axes, [each.label for each in series], width)
         return _svg(figure, title, description)
 
@@ -215,8 +216,8 @@ def bars(
                 )
         axes.set_yticks(range(len(groups)), groups)
         axes.invert_yaxis()
+        axes.margins(x=0.14)  # room for the values
         _set_axis(axes, "x", value)
-        axes.margins(x=0.14)
         axes.grid(visible=True, axis="x", color=INK[0], alpha=GRID_ALPHA, linewidth=1)
         if len(series) > 1:
             _legend(figure, axes, [each.label for each in series], width)
@@ -265,9 +266,9 @@ def _draw_series(axes: Axes, series: Series, place: int) -> None:
 
 def _set_axes(axes: Axes, x: Axis, y: Axis) -> None:
     axes.grid(visible=True, axis="y", color=INK[0], alpha=GRID_ALPHA, linewidth=1)
+    axes.margins(x=0.01)  # first: an end that is set stops the margins
     _set_axis(axes, "x", x)
     _set_axis(axes, "y", y)
-    axes.margins(x=0.01)
 
 
 def _set_axis(axes: Axes, name: str, axis: Axis) -> None:
@@ -294,9 +295,6 @@ def _slot(slot: int | None, place: int) -> int:
 
 def _legend(figure: Figure, axes: Axes, labels: Sequence[str], width: int) -> None:
     handles, _ = axes.get_legend_handles_labels()
-    for handle in handles:
-        if isinstance(handle, Line2D) and not handle.get_linewidth():
-            handle.set_markersize(max(handle.get_markersize(), 3))
     if not handles:
         return
     widest = max(map(len, labels)) * CHARACTER_PX + LEGEND_MARK_PX
@@ -305,6 +303,7 @@ def _legend(figure: Figure, axes: Axes, labels: Sequence[str], width: int) -> No
         loc="outside upper left",
         ncols=min(len(handles), max(1, int(width / widest))),
         frameon=False,
+        markerscale=1.7,
         labelcolor=INK[0],
         fontsize=FONT_PX - 1,
         handlelength=1.6,

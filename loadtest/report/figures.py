@@ -11,24 +11,24 @@ from statistics import fmean
 from msgspec import Struct
 
 from loadtest.recording import Second
+from loadtest.report import texts
 from loadtest.report.charts import Axis, Bars, Mark, Series, Size, Style, bars, lines, short_number
 from loadtest.report.report import Report, Spread
 
 POINTS_MAX = 600  # of a line; more are drawn together
 DOTS_MAX = 1_500
 SHARDS_MAX = 8  # as many lines as can be told apart
-WIDE, FULL = Size.WIDE.value, (1080, 300)
-SINCE = Axis("seconds since the start", least=0)
+HALF, FULL = (560, 250), (1160, 300)  # of the page's columns, in pixels
 
 
-class Figure(Struct, frozen=True):
+class Drawn(Struct, frozen=True):
     """A chart as SVG text, for a wide page and for a narrow one."""
 
     wide: str
     narrow: str
 
 
-def rates(report: Report) -> Figure | None:
+def rates(report: Report) -> Drawn | None:
     """Offered and accepted events and refused records, each second."""
     seconds = report.seconds
     if not seconds:
@@ -40,13 +40,13 @@ def rates(report: Report) -> Figure | None:
     ]
     if report.rates.throttled:
         series.append(Series("records refused", x, joined["throttled"], slot=1))
-    return _both(
+    return both(
         lambda size: lines(
             "Rates over time",
             f"Events offered and accepted each second. Accepted: {report.rates.accepted_mean:,.0f} a second on "
             f"average, {report.rates.accepted_peak:,} at most.",
             series,
-            x=SINCE,
+            x=time_axis(report),
             y=Axis("a second", least=0),
             marks=_marks(report),
             size=size,
@@ -55,23 +55,23 @@ def rates(report: Report) -> Figure | None:
     )
 
 
-def freshness(report: Report) -> Figure | None:
+def freshness(report: Report) -> Drawn | None:
     """Of each probe, how long after it was accepted the API told of it."""
     seen = [(each.accepted_ms, each.visible_ms) for each in report.probes if each.visible_ms is not None]
     if not report.probes:
         return None
-    points = thin([(_since(report, at), (visible - at) / 1000) for at, visible in seen])
-    series = [Series("visible after", *_columns(points), Style.DOTS, slot=0)]
-    never = [_since(report, each.accepted_ms) for each in report.probes if each.visible_ms is None]
+    points = thin([(since(report, at), (visible - at) / 1000) for at, visible in seen])
+    series = [Series("visible after", *columns(points), Style.DOTS, slot=0)]
+    never = [since(report, each.accepted_ms) for each in report.probes if each.visible_ms is None]
     if never:
         top = max((seconds for _, seconds in points), default=1.0)
         series.append(Series("never visible", never, [top * 1.1] * len(never), Style.DOTS, slot=1))
-    return _both(
+    return both(
         lambda size: lines(
             "Freshness over time",
             f"Seconds from an event's acceptance until the API tells of it. {spoken(report.freshness_ms)}",
             series,
-            x=SINCE,
+            x=time_axis(report),
             y=Axis("seconds", least=0),
             marks=_marks(report),
             size=size,
@@ -79,23 +79,23 @@ def freshness(report: Report) -> Figure | None:
     )
 
 
-def lag(report: Report) -> Figure | None:
+def lag(report: Report) -> Drawn | None:
     """How far behind each shard was; of many shards, those that were the farthest."""
     samples: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for each in report.lag_samples:
         if each.behind_ms is not None:
-            samples[each.shard_id].append((_since(report, each.at_ms), each.behind_ms / 1000))
+            samples[each.shard_id].append((since(report, each.at_ms), each.behind_ms / 1000))
     if not samples:
         return None
     worst = sorted(report.lags, key=lambda each: -(each.ms.max or 0))[:SHARDS_MAX]
     shown = sorted(each.shard_id for each in worst)
-    series = [Series(short_shard(shard), *_columns(thin(samples[shard], POINTS_MAX))) for shard in shown]
-    return _both(
+    series = [Series(short_shard(shard), *columns(thin(samples[shard], POINTS_MAX))) for shard in shown]
+    return both(
         lambda size: lines(
             "Lag of each shard over time",
             f"Seconds since the arrival of the last record that was committed, of {len(shown)} shards.",
             series,
-            x=SINCE,
+            x=time_axis(report),
             y=Axis("seconds", least=0),
             marks=_marks(report),
             size=size,
@@ -103,7 +103,7 @@ def lag(report: Report) -> Figure | None:
     )
 
 
-def queries(report: Report) -> Figure | None:
+def queries(report: Report) -> Drawn | None:
     """How long questions took, by their names."""
     if not report.queries:
         return None
@@ -117,10 +117,14 @@ def queries(report: Report) -> Figure | None:
         return None
     spoken_ones = " ".join(f"{each.name}: {spoken(each.ms)}" for each in report.queries)
     axis = Axis("milliseconds", least=0)
-    return _both(lambda size: bars("Query latencies", spoken_ones, names, series, value=axis, size=size))
+    return both(
+        lambda size: bars(
+            "Query latencies", spoken_ones, names, series, value=axis, number=texts.milliseconds, size=size
+        )
+    )
 
 
-def cost(report: Report) -> Figure | None:
+def cost(report: Report) -> Drawn | None:
     """Dollars of a million events, by service."""
     if report.cost is None or not any(report.cost.by_service.values()):
         return None
@@ -128,12 +132,20 @@ def cost(report: Report) -> Figure | None:
     spoken_ones = ", ".join(f"{name} {value:.4f}" for name, value in services.items())
     axis = Axis("US dollars a million events", least=0)
     series = [Bars("US dollars", list(services.values()))]
-    return _both(
-        lambda size: bars("Cost of a million events", spoken_ones, list(services), series, value=axis, size=size)
+    return both(
+        lambda size: bars(
+            "Cost of a million events",
+            spoken_ones,
+            list(services),
+            series,
+            value=axis,
+            number=texts.dollars,
+            size=size,
+        )
     )
 
 
-def tables(report: Report) -> Figure | None:
+def tables(report: Report) -> Drawn | None:
     """Units of a million events, by table."""
     if report.cost is None or not report.cost.tables:
         return None
@@ -147,7 +159,9 @@ def tables(report: Report) -> Figure | None:
         f"{name} {each.write_units_per_million:,.0f} written, {each.read_units_per_million:,.0f} read"
         for name, each in zip(names, report.cost.tables, strict=True)
     )
-    return _both(lambda size: bars("Units by table", spoken_ones, names, series, value=axis, size=size))
+    return both(
+        lambda size: bars("Units by table", spoken_ones, names, series, value=axis, number=texts.number, size=size)
+    )
 
 
 def join_seconds(seconds: Sequence[Second], points_max: int = POINTS_MAX) -> tuple[list[float], dict[str, list[float]]]:
@@ -188,18 +202,27 @@ def spoken(spread: Spread) -> str:
     return f"{told}."
 
 
-def _both(draw: Callable[[tuple[int, int]], str], wide: tuple[int, int] = WIDE) -> Figure:
-    return Figure(draw(wide), draw(Size.NARROW.value))
+def time_axis(*reports: Report) -> Axis:
+    """Seconds since the start, until the load's end: the same in all charts, so that what stands below is one time."""
+    end = max(1.0, *(since(report, report.stopped_ms) for report in reports))
+    return Axis("seconds since the start", least=0, greatest=end)
+
+
+def both(draw: Callable[[tuple[int, int]], str], wide: tuple[int, int] = HALF) -> Drawn:
+    """Draw a chart in both widths."""
+    return Drawn(draw(wide), draw(Size.NARROW.value))
 
 
 def _marks(report: Report) -> list[Mark]:
-    return [Mark(_since(report, fault.at_ms), str(number)) for number, fault in enumerate(report.faults, 1)]
+    return [Mark(since(report, fault.at_ms), str(number)) for number, fault in enumerate(report.faults, 1)]
 
 
-def _since(report: Report, at_ms: int) -> float:
+def since(report: Report, at_ms: int) -> float:
+    """An instant as seconds since the load's start."""
     return (at_ms - report.started_ms) / 1000
 
 
-def _columns(points: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:
+def columns(points: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Points as their x and their y."""
     listed = list(points)
     return [x for x, _ in listed], [y for _, y in listed]

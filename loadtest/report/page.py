@@ -7,8 +7,10 @@ from markupsafe import Markup
 
 from chalicelib import dashboard
 from loadtest.proof.verdict import Outcome
-from loadtest.report import figures, texts
-from loadtest.report.figures import Figure
+from loadtest.report import figures, overlays, texts
+from loadtest.report.comparison import figures as compared_figures
+from loadtest.report.comparison import warnings
+from loadtest.report.figures import Drawn
 from loadtest.report.report import Report
 
 DIFFERENCES_MAX = 500  # on the page; all are in report.json
@@ -30,7 +32,7 @@ def render(report: Report) -> str:
             verdict=report.verdict,
             headline=VERDICTS[report.verdict.outcome],
             query_rows=[(each.name, each.ms) for each in report.queries],
-        differences=report.verdict.differences[:DIFFERENCES_MAX],
+            differences=report.verdict.differences[:DIFFERENCES_MAX],
             figures={
                 "rates": figures.rates(report),
                 "freshness": figures.freshness(report),
@@ -39,6 +41,32 @@ def render(report: Report) -> str:
                 "cost": figures.cost(report),
                 "tables": figures.tables(report),
             },
+        )
+    )
+
+
+def render_comparison(first: Report, second: Report) -> str:
+    """The page of two reports beside each other, their curves over each other."""
+    return (
+        _environment()
+        .get_template("comparison.html")
+        .render(
+            sides=[("A", first), ("B", second)],
+            headlines=VERDICTS,
+            warnings=warnings(first, second),
+            rows=compared_figures(first, second),
+            drawings=[
+                ("Accepted", "events a second", overlays.rates(first, second), "full"),
+                (
+                    "Freshness",
+                    "from an event's acceptance until the API tells of it",
+                    overlays.freshness(first, second),
+                    "",
+                ),
+                ("Lag", "of the farthest shard", overlays.lag(first, second), ""),
+                ("Queries", "p99", overlays.queries(first, second), ""),
+                ("Cost", "of a million events accepted", overlays.cost(first, second), ""),
+            ],
         )
     )
 
@@ -73,6 +101,6 @@ def _icon() -> Markup:
     return Markup(ICON_PATH.read_text().replace("<svg ", '<svg class="icon" aria-hidden="true" ', 1))  # noqa: S704  ours
 
 
-def _drawn(figure: Figure) -> Markup:
+def _drawn(figure: Drawn) -> Markup:
     """A chart in both widths, of which the style shows one."""
     return Markup(f'<div class="wide">{figure.wide}</div><div class="narrow">{figure.narrow}</div>')  # noqa: S704  ours

@@ -1,5 +1,8 @@
 """Numbers as reports write them: on the page, on the terminal, in comparisons. Pure."""
 
+from decimal import Decimal
+
+from loadtest.proof.verdict import Totals
 from loadtest.report.report import Report, Spread
 
 SECOND_MS = 1_000
@@ -42,17 +45,18 @@ def size(value: float) -> str:
 def verdict_line(report: Report) -> str:
     """What was expected and what was counted, in one line."""
     verdict = report.verdict
-    sides = []
-    for name, totals in (("expected", verdict.expected), ("counted", verdict.counted)):
-        sums = [
-            f"{measure.removeprefix('orders.')} {value}"
-            for measure, value in totals.sums.items()
-            if "revenue" in measure
-        ]
-        letters = f"{sum(totals.dead_letters.values()):,} dead letters"
-        parts = [f"{totals.events:,} events", *sums, letters, f"{totals.duplicates:,} duplicates"]
-        sides.append(f"{name} {', '.join(parts)}")
-    return "; ".join(sides)
+    return f"expected {_totals(verdict.expected)}; counted {_totals(verdict.counted)}"
+
+
+def _totals(totals: Totals) -> str:
+    revenue = totals.sums.get("orders.revenue")
+    parts = (
+        f"{totals.events:,} events",
+        f"revenue {Decimal(revenue):,}" if revenue else "",
+        f"{sum(totals.dead_letters.values()):,} dead letters",
+        f"{totals.duplicates:,} duplicates",
+    )
+    return ", ".join(filter(None, parts))
 
 
 def comparisons_line(report: Report) -> str:

@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from chalicelib.records.letter import Letter
-from loadtest.expectation import Ranked
+from loadtest.expectation import Ranked, expect
 from loadtest.profile import Analysts, Arrivals, Events, Profile, Shares
 from loadtest.proof import ApiError, Outcome, Verdict, prove
 from loadtest.proof.verdict import Kind
 from loadtest.recording import FaultDone, Ledger, StageKind
 from loadtest.traffic import Names
-
-from .conftest import FakeApi, World, make_world, told
+from tests.unit.loadtest.proof.world import FakeApi, World, make_world, stage_of
 
 CENT = Decimal("0.01")
 
@@ -103,7 +102,7 @@ def test_windows_that_are_swapped_differ_in_both(world: World) -> None:
 
 
 def test_a_group_that_nobody_sent_is_the_one_difference(world: World) -> None:
-    window_ms, group = first_of(world.api.rows["customers"])
+    window_ms, _ = first_of(world.api.rows["customers"])
     world.api.rows["customers"][window_ms, ("r1-nobody",)] = {"orders": 1, "spend": CENT}
     [extra] = of(world).differences
     assert (extra.kind, extra.group, extra.expected) == (Kind.EXTRA, "user_id=r1-nobody", "")
@@ -241,8 +240,6 @@ def test_a_proof_that_compares_nothing_is_none() -> None:
 
 
 def make_world_of_nothing(world: World) -> World:
-    from loadtest.expectation import expect  # noqa: PLC0415
-
     recording = world.recording
     recording.duplicates_reported = 0
     expected = expect(recording.run, recording.ledgers)
@@ -397,19 +394,10 @@ def unsure_world(counted: bool) -> World:
         cut = 10 if last > 10 else 0
         ledgers.append(Ledger(ledger.worker, [(first, last - cut)], [(last - cut + 1, last)] if cut else []))
     recording.ledgers = ledgers
-    from loadtest.expectation import expect  # noqa: PLC0415
-
     expected = expect(recording.run, ledgers)
     if counted:
         return World(recording, expected, sure.api)
-    rows = {
-        name: {place: told(name, truth) for place, truth in places.items()} for name, places in expected.metrics.items()
-    }
-    together = {
-        name: {(0, group): told(name, truth) for group, truth in groups.items()}
-        for name, groups in expected.totals.items()
-    }
-    return World(recording, expected, FakeApi(rows, together, dict(expected.dead_letters)))
+    return World(recording, expected, stage_of(expected))
 
 
 @pytest.mark.parametrize("counted", [True, False])
