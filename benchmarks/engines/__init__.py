@@ -13,36 +13,46 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial as bind
 from gc import collect, freeze, unfreeze
 from pathlib import Path
 from statistics import median
 from time import process_time
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from rich.progress import Progress
 
 from benchmarks.engines import highwater, in_lambda
-from benchmarks.engines.apart import HERE, Apart, python_of
+from benchmarks.engines.apart import ENVIRONMENTS, HERE, Apart, python_of
 from benchmarks.engines.engine import Engine, Pass, UnavailableError
 from benchmarks.engines.stored import StoredHighwater, StoredIdempotency
 from benchmarks.engines.streaming import FromFile
 from benchmarks.engines.totals import by_currency_and_type, digest
 from benchmarks.engines.workload import Workload, make
-from benchmarks.page import Bar, Headline, Part, Table
+from benchmarks.page import Bar, Chart, Headline, Part, Table
 from benchmarks.suite import Options
 from benchmarks.yardstick import fold_lines
 from chalicelib import definitions
+from loadtest.report import charts
 from localstage.emulator import Emulator
 
 NAME = "engines"
 PACKAGES = ("psutil", "protobuf")
 YARDSTICK_EVENTS_MIN = 100_000  # fewer are counted too quickly to be timed
-FIVE, ONE, STORED, STORED_ONE = "Highwater", "Highwater, one metric", "Highwater, stored", "Highwater, one metric, stored"
+FIVE, ONE, STORED, STORED_ONE = (
+    "Highwater",
+    "Highwater, one metric",
+    "Highwater, stored",
+    "Highwater, one metric, stored",
+)
 IDEMPOTENCY = StoredIdempotency.name
 FLINK, FURTHER = "Flink SQL", "going on"
+WHOLE_MAX, ONE_MAX = 3.0, 1.9  # Y
+CPU_TIMES_MIN, UNITS_TIMES_MIN = 200, 100
 
 
 class Settings(Struct, frozen=True):
@@ -131,6 +141,7 @@ def measure(options: Options, progress: Progress) -> dict[str, Any]:
     return {
         "event_bytes": round(sum(map(len, workload.lines)) / len(workload.lines), 1),
         "groups": len(workload.totals),
+        "passes_max": settings.passes_max,
         "engines": measured,
         "unavailable": unavailable,
         "versions": _versions(settings.apart),
@@ -223,7 +234,11 @@ def _pinned() -> Iterator[None]:
 
 
 def _in_this_process(settings: Settings, workload: Workload) -> list[Engine]:
-    return [*highwater.engines(workload), *in_lambda.engines(workload, workload.first(settings.logged_events))]
+    logged = workload.first(settings.logged_events)
+    engines: list[Engine] = []
+    engines += highwater.engines(workload)
+    engines += in_lambda.engines(workload, logged)
+    return engines
 
 
 def _stored(settings: Settings, workload: Workload, endpoint_url: str) -> list[Engine]:
@@ -236,12 +251,19 @@ def _stored(settings: Settings, workload: Workload, endpoint_url: str) -> list[E
 
 
 def _bytewax(settings: Settings, workload: Workload, folder: Path, stack: ExitStack) -> list[Engine]:
-    python = python_of("bytewax", installs=settings.installs)
-    process = stack.enter_context(Apart(python, "bytewax_flow", folder / "bytewax.log"))
+    python = _python_of("bytewax", settings)
+    process = stack.enter_context(Apart(python, HERE / "bytewax_flow.py", folder / "bytewax.log"))
     few = workload.first(settings.windowed_events)
     once, of_few = workload.write(folder / "events.jsonl"), few.write(folder / "few.jsonl")
     return [
-        FromFile("Bytewax, fold_final", "one worker, orjson; nothing before the end", workload, process, once, way="fold_final"),
+        FromFile(
+            "Bytewax, fold_final",
+            "one worker, orjson; nothing before the end",
+            workload,
+            process,
+            once,
+            way="fold_final",
+        ),
         FromFile("Bytewax, fold_window", "one worker, orjson; by event time", few, process, of_few, way="fold_window"),
     ]
 
@@ -249,23 +271,33 @@ def _bytewax(settings: Settings, workload: Workload, folder: Path, stack: ExitSt
 def _flink(settings: Settings, workload: Workload, folder: Path, stack: ExitStack) -> list[Engine]:
     if shutil.which("java") is None:
         raise UnavailableError("there is no Java")
-    python = python_of("flink", installs=settings.installs)
+    python = _python_of("flink", settings)
     once = workload.write(folder / "events.jsonl")
     often = workload.write(folder / "further.jsonl", 1 + settings.further)
     engines: list[Engine] = []
     for mode in ("batch", "streaming"):
-        process = stack.enter_context(Apart(python, "flink_job", folder / f"flink-{mode}.log"))
+        process = stack.enter_context(Apart(python, HERE / "flink_job.py", folder / f"flink-{mode}.log"))
         name = f"{FLINK}, {mode}"
         engines += [
+            FromFile(name, "a job, start to end", workload, process, once, passes_max=settings.passes_max, mode=mode),
             FromFile(
-                name, "a job, start to end", workload, process, once, passes_max=settings.passes_max, mode=mode
+                f"{name}, {FURTHER}",
+                "what as many more cost in one job",
+                workload,
+                process,
+                once,
+                further=often,
+                mode=mode,
             ),
-            FromFile(f"{name}, {FURTHER}", "what as many more cost in one job", workload, process, once, often, mode=mode),
         ]
     return engines
 
 
 APART: dict[str, Callable[[Settings, Workload, Path, ExitStack], list[Engine]]] = {"bytewax": _bytewax, "flink": _flink}
+
+
+def _python_of(name: str, settings: Settings) -> Path:
+    return python_of(HERE / f"requirements-{name}.txt", ENVIRONMENTS / name, installs=settings.installs)
 
 
 def _versions(apart: Sequence[str]) -> dict[str, str]:
@@ -276,3 +308,137 @@ def _versions(apart: Sequence[str]) -> dict[str, str]:
         told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)  # noqa: S603
         named["java"] = told.stderr.partition("\n")[0].strip()
     return named
+
+
+TEXT = """\
+Count and exact revenue of orders by minute, currency and order type: every engine counts the same events, and each pass
+was checked to come to the same totals. *in Y* is what an event costs beside `orjson.loads`, `Decimal` and a dict over
+plain lines, timed just before each pass over the same events; engines take turns, and the median and the extremes of
+the rounds are told. CPU is of the engine's process and all that it started, every thread, on one core.
+
+Making the input is not timed. What reads Kinesis records is given Lambda's event as the runtime hands it over, so
+base64 and deaggregation are in; what reads lines is given a file, without either. Only Highwater checks events against
+a schema and drops duplicates; with *stored* in its name it also puts its results, into an emulated DynamoDB, where
+otherwise a client answers at once. The others keep their counts in memory.
+
+- `aws_kinesis_agg`, Powertools: a loop or handler as their documentation has it. BatchProcessor takes a record at a
+  time, so of KPL aggregates it is given what `deaggregate_records` makes of them. Its Logger logs each payload once, to
+  a stream that drops it, and counts fewer events, being slow.
+- Idempotency: `idempotent_function` around the record's handler, by `eventID`, on `DynamoDBPersistenceLayer`; a
+  sample of the events. CPU of this process alone; each event takes a put before the handler and an update after it.
+- Bytewax: `fold_final` is the cheapest way, and tells nothing before the input ends; `fold_window` by event time is
+  the one for a stream, on a sample.
+- Flink: SQL alone, parallelism 1, on the filesystem connector and `json`; of a batch grouped by the minute's text, of a
+  stream by `TUMBLE` with a watermark. It counts until a pass gets no faster (at most {passes} times), which is not
+  timed; then a job from start to end is. *going on* is what as many more events cost in a job that goes on, without its
+  start and the compilation of what Flink generates for it.\
+"""
+
+
+def describe(figures: dict[str, Any]) -> Part:
+    """The engines by what an event costs, what is reached of what must be, and the costs of what stores."""
+    engines = msgspec.convert(figures["engines"], list[Measured])
+    named = {each.name: each for each in engines}
+    tables = [_table(engines), _stored_table([each for each in engines if each.a_million])]
+    if figures["unavailable"]:
+        rows = [[name, why] for name, why in figures["unavailable"].items()]
+        tables.append(Table("not measured here", ["engine", "why"], rows))
+    versions = ", ".join(f"{name} {version}" for name, version in figures["versions"].items())
+    return Part(
+        "Beside other engines",
+        TEXT.format(passes=figures["passes_max"]) + f"\n\nIn environments of their own: {versions}.",
+        tables,
+        [Chart("engines", "What an event costs in each engine, in Y, on a logarithmic scale", bind(_draw, engines))],
+        _bars(named),
+        _headlines(named),
+    )
+
+
+def _table(engines: Sequence[Measured]) -> Table:
+    rows = [
+        [
+            each.name,
+            each.reads,
+            f"{each.events:,}",
+            _short(each.in_y),
+            f"{_short(each.in_y_min)}-{_short(each.in_y_max)}",
+            _short(each.us),
+            f"{each.events_a_second:,}",
+        ]
+        for each in sorted(engines, key=lambda each: each.in_y)
+    ]
+    headings = ["", "reads", "events", "in Y", "min-max", "µs CPU an event", "events a second and core"]
+    return Table(f"CPU an event, medians of {len(engines[0].rounds)}", headings, rows)
+
+
+def _stored_table(engines: Sequence[Measured]) -> Table:
+    rows = [
+        [each.name, _short(each.us), *(f"{each.a_million[name]:,.0f}" for name in ("requests", "write_units"))]
+        for each in engines
+    ]
+    headings = ["", "µs CPU an event", "requests", "write units"]
+    return Table("with what is stored: requests and write units for a million events", headings, rows)
+
+
+def _draw(engines: Sequence[Measured]) -> str:
+    ordered = sorted(engines, key=lambda each: each.in_y)
+    values = charts.Bars(
+        "in Y", [each.in_y for each in ordered], spread=[(each.in_y_min, each.in_y_max) for each in ordered]
+    )
+    return charts.bars(
+        "CPU an event, in Y",
+        "; ".join(f"{each.name} {_short(each.in_y)}" for each in ordered),
+        [each.name for each in ordered],
+        [values],
+        value=charts.Axis("CPU an event, in Y", charts.Scale.LOG),
+        number=_short,
+    )
+
+
+def _bars(named: Mapping[str, Measured]) -> list[Bar]:
+    whole, one = named[FIVE], named[ONE]
+    bars = [
+        Bar("whole ingest, the metrics shipped", "≤ 3.0 Y", f"{whole.in_y:.2f} Y", whole.in_y <= WHOLE_MAX),
+        Bar("whole ingest, one metric", "≤ 1.9 Y", f"{one.in_y:.2f} Y", one.in_y <= ONE_MAX),
+    ]
+    for is_going_on, what in ((False, "a job"), (True, "a job that goes on")):
+        flink = [
+            each for name, each in named.items() if name.startswith(FLINK) and name.endswith(FURTHER) == is_going_on
+        ]
+        if flink:
+            fastest = min(flink, key=lambda each: each.in_y)
+            measured = f"{one.in_y:.2f} Y; {fastest.name} {fastest.in_y:.2f} Y"
+            bars.append(Bar(f"ahead of Flink at its warmest, {what}", "less", measured, one.in_y < fastest.in_y))
+    for name in (STORED, STORED_ONE):
+        cpu, units = _times(named, name)
+        beside = f"{name}, beside BatchProcessor + Idempotency"
+        bars += [
+            Bar(f"{beside}: CPU", "≥ 200 times less", f"{cpu:,.0f} times", cpu >= CPU_TIMES_MIN),
+            Bar(f"{beside}: write units", "≥ 100 times less", f"{units:,.0f} times", units >= UNITS_TIMES_MIN),
+        ]
+    return bars
+
+
+def _times(named: Mapping[str, Measured], name: str) -> tuple[float, float]:
+    """How many times as much Idempotency takes: CPU, each beside its own Y; write units."""
+    theirs, ours = named[IDEMPOTENCY], named[name]
+    return theirs.in_y / ours.in_y, theirs.a_million["write_units"] / ours.a_million["write_units"]
+
+
+def _headlines(named: Mapping[str, Measured]) -> list[Headline]:
+    cpu, units = _times(named, STORED)
+    whole = named[FIVE]
+    return [
+        Headline(
+            "Events a second and core through the whole `ingest`, the metrics shipped",
+            f"{whole.events_a_second:,} ({whole.in_y:.2f} Y)",
+        ),
+        Headline(
+            "Beside Powertools BatchProcessor + Idempotency, puts included",
+            f"{cpu:,.0f} times less CPU, {units:,.0f} times fewer write units",
+        ),
+    ]
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"  # noqa: PLR2004  from there on decimals say nothing

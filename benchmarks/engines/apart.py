@@ -7,10 +7,9 @@ it has started, as the kernel counts it. When its input ends, so does it.
 
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from time import monotonic, perf_counter
-from typing import IO, Any
+from time import perf_counter
+from typing import IO, Any, Self
 
 import msgspec
 import psutil
@@ -20,7 +19,7 @@ from benchmarks.result import PROJECT
 from localstage import leash
 
 HERE = Path(__file__).parent
-ENVIRONMENTS = PROJECT / "out" / "engines"
+ENVIRONMENTS = PROJECT / "out" / "engines"  # one folder for each engine
 INSTALLED = ".installed"  # holds the requirements that are
 INSTALL_TIMEOUT_SECONDS = 600
 STOP_TIMEOUT_SECONDS = 10
@@ -33,13 +32,11 @@ class Answer(msgspec.Struct, frozen=True):
     events: int
 
 
-def python_of(name: str, *, installs: bool = True) -> Path:
-    """The Python of an engine's environment, made if there is none with these requirements.
+def python_of(requirements: Path, environment: Path, *, installs: bool = True) -> Path:
+    """The Python of the environment with these requirements, made if there is none.
 
     Raises: UnavailableError when it cannot be made, or is not there and is not to be.
     """
-    requirements = HERE / f"requirements-{name}.txt"
-    environment = ENVIRONMENTS / name
     python, installed = environment / "bin" / "python", environment / INSTALLED
     if installed.exists() and installed.read_bytes() == requirements.read_bytes():
         return python
@@ -66,13 +63,13 @@ def _run(command: list[str]) -> None:
 class Apart:
     """The process between `with` and its end."""
 
-    def __init__(self, python: Path, module: str, log: Path) -> None:
-        self._python, self._module, self._log_path = python, module, log
+    def __init__(self, python: Path, program: Path, log: Path) -> None:
+        self._python, self._program, self._log_path = python, program, log
 
-    def __enter__(self) -> "Apart":
+    def __enter__(self) -> Self:
         self._log: IO[bytes] = self._log_path.open("wb")
         self._process = subprocess.Popen(  # noqa: S603  a module of ours
-            [str(self._python), "-P", str(HERE / f"{self._module}.py")],
+            [str(self._python), "-P", str(self._program)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

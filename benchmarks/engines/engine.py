@@ -1,7 +1,7 @@
 """An engine: something that counts the workload's events, in this process or in its own."""
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter, process_time
 from typing import Any, Protocol
 
@@ -22,7 +22,7 @@ class Pass(Struct, frozen=True):
     events: int
     cpu_seconds: float
     wall_seconds: float
-    counted: dict[str, float] = {}
+    counted: Mapping[str, float] = {}
 
 
 class UnavailableError(Exception):
@@ -32,10 +32,14 @@ class UnavailableError(Exception):
 class Engine(Protocol):
     """What is measured. Shapes: workload, what of the events it counts; reads, one of the forms above."""
 
-    name: str
-    reads: str
-    note: str
-    workload: Workload
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def reads(self) -> str: ...  # noqa: D102
+    @property
+    def note(self) -> str: ...  # noqa: D102
+    @property
+    def workload(self) -> Workload: ...  # noqa: D102
 
     def warm_up(self) -> list[float]:
         """Count some of the events, or all, until what is slow at first is past. Returns: CPU seconds, if told."""

@@ -1,4 +1,4 @@
-"""Highwater's whole ingest as an engine: what the function runs, on a client that answers at once and keeps the items."""
+"""Highwater's whole ingest as an engine: what the function runs, on a client that answers at once."""
 
 from array import array
 from collections.abc import Callable, Mapping, Sequence

@@ -29,7 +29,7 @@ Begun = tuple[Callable[[LambdaEvent], object], Callable[[], Totals]]
 JSON_PARSERS: dict[str, Callable[[bytes], Any]] = {"json": json.loads, "orjson": orjson.loads}
 
 
-class Nowhere(io.TextIOBase):
+class Nowhere(io.StringIO):
     """A stream that keeps nothing: what a log costs beyond this process is not counted."""
 
     def write(self, text: str) -> int:
@@ -135,8 +135,7 @@ def _logger() -> Logger:
 
 
 def _process(processor: BatchProcessor, handle_record: Callable[..., None], event: LambdaEvent) -> None:
-    answer = process_partial_response(
-        event=event, record_handler=handle_record, processor=processor, context=Context()
-    )
+    context: Any = Context()
+    answer = process_partial_response(event=event, record_handler=handle_record, processor=processor, context=context)
     if answer["batchItemFailures"]:
         raise RuntimeError(f"records failed: {len(answer['batchItemFailures'])}")

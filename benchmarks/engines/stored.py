@@ -1,5 +1,7 @@
-"""Highwater, and Powertools' BatchProcessor with Idempotency as documented, against an emulated DynamoDB in a process
-of its own: CPU of this process, puts included; requests; write units by the sizes of the items.
+"""What stores: Highwater, and Powertools' BatchProcessor with Idempotency as documented.
+
+Both against an emulated DynamoDB in a process of its own: CPU is that of this process, puts included; requests are
+counted as they are sent, write units by the sizes of the items.
 
 Idempotency has two requests an event, one before and one after its handler; a sample of the events is enough for it.
 Its handler counts in memory and stores nothing, as it must for each event once to be exact.
@@ -120,9 +122,11 @@ def _idempotent(layer: DynamoDBPersistenceLayer, groups: Groups) -> Callable[[La
     config = IdempotencyConfig(event_key_jmespath="eventID")
     context: Any = Context()
 
-    @idempotent_function(data_keyword_argument="record", config=config, persistence_store=layer)
-    def handle_record(record: KinesisStreamRecord) -> None:
+    def fold_record(record: KinesisStreamRecord) -> None:
         add(groups, record.kinesis.data_as_json())
+
+    once = idempotent_function(data_keyword_argument="record", config=config, persistence_store=layer)
+    handle_record: Callable[..., None] = once(fold_record)
 
     def handle(event: LambdaEvent) -> None:
         config.register_lambda_context(context)

@@ -26,8 +26,8 @@ class FromFile:
         workload: Workload,
         process: Apart,
         lines: Lines,
-        further: Lines | None = None,
         *,
+        further: Lines | None = None,
         passes_max: int = 1,
         **asked: str,
     ) -> None:

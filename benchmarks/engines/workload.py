@@ -97,9 +97,14 @@ class Workload:
             for later in (timedelta(days=len(dates) * number) for number in range(times)):
                 shifted = text
                 for each in dates:  # the last first, for it may become what another is
-                    shifted = shifted.replace(b'"time":"%b' % f"{each}".encode(), b'"time":"%b' % f"{each + later}".encode())
+                    shifted = shifted.replace(
+                        b'"time":"%b' % f"{each}".encode(), b'"time":"%b' % f"{each + later}".encode()
+                    )
                 file.write(shifted)
-                totals |= {(_later(minute, later), *rest): total for (minute, *rest), total in self.totals.items()}
+                totals |= {
+                    (_later(minute, later), currency, kind): total
+                    for (minute, currency, kind), total in self.totals.items()
+                }
         return Lines(path, totals, times)
 
 
