@@ -1,21 +1,18 @@
-"""The ingest handler's own CPU for each user record, beside decoding the same bytes the usual way.
+"""The ingest handler's own CPU for each user record, beside the yardstick Y and beside decoding the usual way.
 
     python -m benchmarks.ingest_cpu
 
-Both sides take the same Lambda events: KPL aggregates of 200 orders, 10 000 orders a batch. The yardstick is what
-`aws_kinesis_agg.deaggregator.iter_deaggregate_records`, `base64` and `orjson.loads` cost and no more: it neither
-checks, validates nor counts. Highwater's side is the whole handler (typed validation, folding, absorbing, encoding the
-items), once with the exact metrics that are shipped and once with those of sketches too, and a client that answers at
-once in the place of AWS. CPU time of the process, all threads; rounds are interleaved, since the machine is shared; the
-ratio of the medians is the result.
+All take the same events: KPL aggregates of 200 orders, 10 000 orders a batch; only Y has them as plain lines
+(`benchmarks.yardstick`). The usual way is what `aws_kinesis_agg.deaggregator.iter_deaggregate_records`, `base64` and
+`orjson.loads` cost and no more: it neither checks, validates nor counts. Highwater's side is the whole handler (typed
+validation, ids, folding, absorbing, encoding the items) and a client that answers at once in the place of AWS: with all
+metrics that are shipped, with the exact ones, and with `orders` alone. CPU time of the process, all threads; each is
+held against a Y measured just before it, since the machine is shared; the median of these ratios is the result.
 """
 
 import argparse
 from base64 import b64decode
-from collections.abc import Callable, Sequence
-from functools import partial as bind
-from statistics import median
-from time import process_time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -24,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.orders import SHARD_ID, aggregated, lambda_event, orders
+from benchmarks.yardstick import measure
 from chalicelib import definitions
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.aws.aggregates_table import AggregatesTable
@@ -103,11 +101,20 @@ def decode_the_usual_way(event: dict[str, Any]) -> int:
     return len(decoded)
 
 
-def cpu_us(work: Callable[[], object], events: int) -> float:
-    """CPU microseconds for each event."""
-    started = process_time()
-    work()
-    return (process_time() - started) / events * 1e6
+def counting(metrics: Sequence[Metric]) -> Callable[[Mapping[str, Any]], object]:
+    """Whole ingest of these metrics."""
+    ingest = make_ingest(InstantClient(), metrics=metrics)
+    return lambda event: ingest(event, lambda: 60_000)
+
+
+def batches(rounds: int, customers: int) -> Iterator[tuple[list[bytes], dict[str, Any]]]:
+    """The rounds' events, each as lines and as the stream's next batch."""
+    first = 1
+    for seed in range(rounds):
+        made = orders(EVENTS_PER_BATCH, customers=customers, seed=seed)
+        payloads = aggregated(made, EVENTS_PER_AGGREGATE)
+        yield [order.data for order in made], lambda_event(payloads, first)
+        first += len(payloads)
 
 
 def main() -> None:
@@ -115,23 +122,19 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=15)
     arguments.add_argument("--customers", type=int, default=1_000)
     options = arguments.parse_args()
-    ingests = {
-        "Highwater's ingest, whole": make_ingest(InstantClient(), metrics=EXACT_METRICS),
-        "… with the metrics of sketches too": make_ingest(InstantClient()),
+    works = {
+        "deaggregate + base64 + orjson.loads alone": decode_the_usual_way,
+        "Highwater's ingest, all metrics shipped": counting(definitions.METRICS),
+        "… the exact ones": counting(EXACT_METRICS),
+        "… `orders` alone": counting(definitions.METRICS[:1]),
     }
-    usual: list[float] = []
-    ours: dict[str, list[float]] = {name: [] for name in ingests}
-    for round_number in range(options.rounds):
-        made = orders(EVENTS_PER_BATCH, customers=options.customers, seed=round_number)
-        payloads = aggregated(made, EVENTS_PER_AGGREGATE)
-        event = lambda_event(payloads, 1 + round_number * len(payloads))
-        usual.append(cpu_us(bind(decode_the_usual_way, event), EVENTS_PER_BATCH))
-        for name, ingest in ingests.items():
-            ours[name].append(cpu_us(bind(ingest, event, lambda: 60_000), EVENTS_PER_BATCH))
-    table = Table("", "µs CPU a user record (median)", "ratio", title="KPL aggregates of 200 orders, 10 000 a batch")
-    table.add_row("deaggregate + base64 + orjson.loads alone", f"{median(usual):.2f}", "1.00")
-    for name, each in ours.items():
-        table.add_row(name, f"{median(each):.2f}", f"{median(each) / median(usual):.2f}")
+    measured = measure(works, batches(options.rounds, options.customers))
+    title = f"KPL aggregates of 200 orders, 10 000 a batch; medians of {options.rounds}"
+    table = Table("", "µs CPU an event", "in Y", "quartiles", title=title)
+    table.add_row("Y: orjson.loads + Decimal + dict", f"{next(iter(measured.values())).y_us:.2f}", "1.00", "")
+    for name, each in measured.items():
+        quartiles = f"{each.in_y_lower:.2f}-{each.in_y_upper:.2f}"
+        table.add_row(name, f"{each.us:.2f}", f"{each.in_y:.2f}", quartiles)
     Console().print(table)
 
 
