@@ -6,7 +6,7 @@ same events, and only the ratio of such a pair counts.
 """
 
 import gc
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from statistics import median, quantiles
 from time import process_time
@@ -52,19 +52,17 @@ def fold_lines(lines: Iterable[bytes]) -> Totals:
     return {key: (int(count), Decimal(revenue)) for key, (count, revenue) in groups.items()}
 
 
-def measure(
-    works: Mapping[str, Callable[[Input], object]], rounds: Iterable[tuple[Sequence[bytes], Input]]
-) -> dict[str, Paired]:
-    """Hold each work against Y, round by round, Y before each.
+def measure(work: Callable[[Input], object], rounds: Iterable[tuple[Sequence[bytes], Input]]) -> Paired:
+    """Hold a work against Y, round by round, Y first.
 
-    Shapes: a round is its events as lines, and the same events as the works take them; two rounds at least.
+    Shapes: a round is its events as lines, and the same events as the work takes them; two rounds at least. Works that
+            take turns cool each other's caches, which costs a tenth: give each a series of its own, as it has a process
+            of its own where it runs.
     """
-    pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
-    for lines, given in rounds:
-        for name, work in works.items():
-            y_us = cpu_us(fold_lines, lines, len(lines))
-            pairs[name].append((y_us, cpu_us(work, given, len(lines))))
-    return {name: _paired(each) for name, each in pairs.items()}
+    pairs = [(cpu_us(fold_lines, lines, len(lines)), cpu_us(work, given, len(lines))) for lines, given in rounds]
+    ratios = [us / y_us for y_us, us in pairs]
+    lower, middle, upper = quantiles(ratios, n=4, method="inclusive")
+    return Paired(middle, lower, upper, median(us for _, us in pairs), median(y_us for y_us, _ in pairs), len(pairs))
 
 
 def cpu_us(work: Callable[[Input], object], given: Input, events: int) -> float:
@@ -73,9 +71,3 @@ def cpu_us(work: Callable[[Input], object], given: Input, events: int) -> float:
     started = process_time()
     work(given)
     return (process_time() - started) / events * 1e6
-
-
-def _paired(pairs: Sequence[tuple[float, float]]) -> Paired:
-    ratios = [us / y_us for y_us, us in pairs]
-    lower, middle, upper = quantiles(ratios, n=4, method="inclusive")
-    return Paired(middle, lower, upper, median(us for _, us in pairs), median(y_us for y_us, _ in pairs), len(pairs))

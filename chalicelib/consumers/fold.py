@@ -2,9 +2,9 @@
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, repeat
 
 from chalicelib.aggregates.metric import Catalog
 from chalicelib.aggregates.partial import Groups, PartialKey, fold, merge_groups
@@ -59,30 +59,29 @@ class BatchFold:
 
     def _fold(self, decoded: Sequence[Decoded]) -> dict[PartialKey, Groups]:
         deltas: dict[PartialKey, Groups] = {}
-        for event_type, times_ms, columns in self._by_event_type(decoded):
+        for event_type, parts, columns in self._by_event_type(decoded):
             windows_ms: dict[int, Sequence[int]] = {}
             for metric in self._catalog.of_event_type(event_type):
                 size_ms = metric.window_ms
                 if size_ms not in windows_ms:
-                    windows_ms[size_ms] = _windows(times_ms, size_ms)
+                    windows_ms[size_ms] = list(chain.from_iterable([_windows(part, size_ms) for part in parts]))
                 deltas |= fold(metric, self._writer, windows_ms[size_ms], columns)
         return deltas
 
-    def _by_event_type(self, decoded: Sequence[Decoded]) -> Iterator[tuple[str, Sequence[int], Columns]]:
+    def _by_event_type(self, decoded: Sequence[Decoded]) -> Iterator[tuple[str, Sequence[Part], Columns]]:
         by_kind: dict[type[CloudEvent], list[Part]] = defaultdict(list)
         for part in chain.from_iterable(map(self._decoder.parts_of, decoded)):
             by_kind[part.kind].append(part)
         for kind, parts in by_kind.items():
-            times_ms = list(chain.from_iterable([part.times_ms for part in parts]))
             columns = {
                 field: list(chain.from_iterable([part.columns[field] for part in parts])) for field in parts[0].columns
             }
-            yield self._event_types[kind], times_ms, columns
+            yield self._event_types[kind], parts, columns
 
 
-def _windows(times_ms: Sequence[int], size_ms: int) -> Sequence[int]:
-    """The start of each event's window: of nearly every batch, but one or two windows."""
-    first_ms = window_start(min(times_ms), size_ms)
-    if first_ms == window_start(max(times_ms), size_ms):
-        return [first_ms] * len(times_ms)
-    return [time_ms - time_ms % size_ms for time_ms in times_ms]  # `window_start`, without a call for each event
+def _windows(part: Part, size_ms: int) -> Iterable[int]:
+    """The start of each row's window: of nearly every record but one window."""
+    first_ms = window_start(part.first_ms, size_ms)
+    if first_ms == window_start(part.last_ms, size_ms):
+        return repeat(first_ms, len(part.times))
+    return [time_ms - time_ms % size_ms for time_ms in part.times_ms]  # `window_start`, without a call for each event

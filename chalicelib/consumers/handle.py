@@ -70,17 +70,16 @@ class Handling:
         ]
         self._handled = {self._wrapper, *(kind for _, kind in self._handlers)}
 
-    def wants(self, decoded: Decoded) -> bool:
-        """Whether a record may have any effect: told at once after decoding it, while its events are at hand."""
-        kinds = set(map(type, decoded.events))
+    def wants(self, events: Sequence[CloudEvent]) -> bool:
+        """Whether any of a record's events may have an effect: told once they are decoded; then they are dropped."""
+        kinds = set(map(type, events))
         if self._handled.isdisjoint(kinds):
             return False
         if self._wrapper in kinds:
             return True
         try:
             return any(
-                any(map(handler.when, map(_data_of, _of_kind(kind, kinds, decoded.events))))
-                for handler, kind in self._handlers
+                any(map(handler.when, map(_data_of, _of_kind(kind, kinds, events)))) for handler, kind in self._handlers
             )
         except Exception:  # noqa: BLE001  asking one by one finds and names it
             return True
@@ -89,7 +88,7 @@ class Handling:
         """Plan the effects of the events of those records that are wanted, several of one event as they are declared.
 
         Shapes: decoded, one for each record of a batch, without events that are repeats of counted ones; places, in
-                order, of the records that `wants` said may have any.
+                order, of the records whose events were kept, for `wants` said that they may have any.
         """
         due: list[Due] = []
         unhandled: list[Unhandled] = []

@@ -70,7 +70,7 @@ class IngestReport(Struct):
     def tell(self, done: Sequence[Decoded]) -> None:
         """Add up what became of the records that are done with."""
         for each in done:
-            self.events += len(each.events)
+            self.events += len(each.texts)
             self.duplicates += each.duplicates
             self.misplaced += each.misplaced
             self.dead_letters.update([rejected.refusal.reason for rejected in each.rejected])
@@ -79,13 +79,6 @@ class IngestReport(Struct):
     def response(self) -> dict[str, Any]:
         """The answer that Lambda expects: the record from which to retry, if any."""
         return deliver_again([self.failed_sequence_number])
-
-
-class _Work(Struct, frozen=True):
-    """A batch, judged; and which of its records may have effects."""
-
-    judged: Judged
-    wanted: Sequence[int]
 
 
 class Ingest:
@@ -124,40 +117,35 @@ class Ingest:
             return IngestReport("", "", 0)
         batch = parse_batch(event)
         report = IngestReport(batch.stream, batch.shard_id, len(batch.records))
-        work = self._open(batch, remaining_ms, report)
-        done = self._store(batch, work, remaining_ms, report) if work else 0
+        judged = self._open(batch, remaining_ms, report)
+        done = self._store(batch, judged, remaining_ms, report) if judged else 0
         if done < len(batch.records):
             report.failed_sequence_number = batch.records[done].sequence_number
         report.ids_held = self._ids.held
         return report
 
-    def _open(self, batch: Batch, remaining_ms: Callable[[], int], report: IngestReport) -> _Work | None:
+    def _open(self, batch: Batch, remaining_ms: Callable[[], int], report: IngestReport) -> Judged | None:
         """Tell what is to be counted of each record; None when what was counted before cannot be read now."""
-        decoded: list[Decoded] = []
-        wanted: list[int] = []
         try:
             hash_keys = self._ids.shard(batch.shard_id, _time_left(remaining_ms)).misplaceable_hash_keys
-            for place, record in enumerate(batch.records):
-                decoded.append(self._decoder.decode(record, hash_keys))
-                if self._handling.wants(decoded[place]):
-                    wanted.append(place)
-            return _Work(self._ids.judge(batch, decoded, lambda: _time_left(remaining_ms)), wanted)
+            decoded = [self._decoder.decode(record, hash_keys, self._handling.wants) for record in batch.records]
+            return self._ids.judge(batch, decoded, lambda: _time_left(remaining_ms))
         except TransientError as error:
             report.errors[str(error)] += 1
             return None
 
-    def _store(self, batch: Batch, work: _Work, remaining_ms: Callable[[], int], report: IngestReport) -> int:
+    def _store(self, batch: Batch, judged: Judged, remaining_ms: Callable[[], int], report: IngestReport) -> int:
         """Store all that the batch comes to. Returns: how many records, from the front, are done with."""
-        done = self._commit(batch, work.judged.decoded, remaining_ms, report)
-        wanted = [place for place in work.wanted if place < done]
-        decoded: Sequence[Decoded] = work.judged.decoded[:done]
+        done = self._commit(batch, judged.decoded, remaining_ms, report)
+        wanted = [place for place, each in enumerate(judged.decoded[:done]) if each.events]
+        decoded: Sequence[Decoded] = judged.decoded[:done]
         if wanted:
             decoded = self._handle(batch, decoded, wanted, remaining_ms, report)
         done = self._store_dead_letters(batch, decoded, remaining_ms, report)
         if done and not self._advance(batch, done, remaining_ms, report):
             done -= 1  # the last record comes again, adds nothing twice, and takes the progress along
         # Last of all, for the log of a prefix must not reach beyond what is acknowledged.
-        if done and not self._remember(batch, work.judged, done, remaining_ms, report):
+        if done and not self._remember(batch, judged, done, remaining_ms, report):
             done = 0
         report.tell(decoded[:done])
         return done

@@ -32,9 +32,9 @@ class Judged(Struct, frozen=True):
     def run_of(self, records: Sequence[Record]) -> IdRun | None:
         """The run of the batch's first records, these; None when none of their events is counted."""
         counted = [
-            CountedRecord(record.position, record.arrived_at_ms, len(decoded.events))
+            CountedRecord(record.position, record.arrived_at_ms, len(decoded.texts))
             for record, decoded in zip(records, self.decoded, strict=False)
-            if decoded.events
+            if decoded.texts
         ]
         if not counted:
             return None
@@ -56,7 +56,7 @@ def judge(
         return Judged(decoded, array("Q", ids), fingerprints)
     last = known.find_last(ids)  # … before the batch; from here on it is kept up, event by event
     suspects = last.keys() | {each for each, times in Counter(ids).items() if times > 1}
-    ends = list(accumulate(len(each.events) for each in decoded))
+    ends = list(accumulate(len(each.texts) for each in decoded))
     dropped: set[int] = set()
     dropped_of: dict[int, list[int]] = defaultdict(list)
     rejected_of: dict[int, list[Rejected]] = defaultdict(list)
@@ -74,7 +74,7 @@ def judge(
             last[ids[place]] = [now]
             continue
         dropped.add(place)
-        place_in_record = place - (ends[number] - len(decoded[number].events))
+        place_in_record = place - (ends[number] - len(decoded[number].texts))
         dropped_of[number].append(place_in_record)
         if remembered[0].content != fingerprints[place]:
             refusal = Refusal(Reason.CONFLICTING_DUPLICATE, CONFLICT)

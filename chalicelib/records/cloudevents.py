@@ -1,15 +1,14 @@
 """CloudEvents 1.0 in JSON, decoded and validated in one pass into typed events.
 
-Each event type becomes one tagged msgspec struct, so that a single call parses the envelope, picks the type by the
-`type` attribute, and checks the domain's data. Context attributes that Highwater does not use are passed over.
+Each event type becomes one msgspec struct, so that a single call parses the envelope, checks the `type` attribute and
+the domain's data. Context attributes that Highwater does not use are passed over.
 
 Source: CloudEvents 1.0.2, "JSON Event Format", section 3.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
-from functools import reduce
-from operator import or_
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
@@ -27,37 +26,56 @@ class CloudEvent(Struct, frozen=True, gc=False):
     specversion: Literal["1.0"]
     id: NonEmpty
     source: NonEmpty
+    type: str
     time: Annotated[datetime, Meta(tz=True)]
     data: Any
 
 
 def event_class(event_type: str, data_class: type[Struct]) -> type[CloudEvent]:
     """Make the struct of a whole event of this type."""
+    type_of_it: Any = Literal[event_type]
     made = msgspec.defstruct(
         data_class.__name__ + "Event",
-        [("data", data_class)],
+        [("type", type_of_it), ("data", data_class)],
         bases=(CloudEvent,),
-        tag_field="type",
-        tag=event_type,
         frozen=True,
         gc=False,
     )
     return cast("type[CloudEvent]", made)
 
 
-def event_decoder(event_classes: Mapping[str, type[CloudEvent]]) -> Callable[[bytes], Any]:
-    """Make the function that decodes one JSON object into one of these events.
-
-    Raises: the function raises whatever msgspec or a data class's own `__post_init__` raises; see `explain`.
-    """
-    any_event: Any = reduce(or_, event_classes.values())
-    return msgspec.json.Decoder(any_event).decode
-
-
 class _Typed(Struct):
-    """The one attribute of an object that tells its event type, if it has one."""
+    """The one attribute of an object that tells its event type."""
 
-    type: str | None = None
+    type: str
+
+
+class EventDecoder:
+    """Decodes JSON objects into events of these classes, by event type. Stateless once made.
+
+    Raises: its methods raise whatever msgspec or a data class's own `__post_init__` raises, and KeyError for an event
+            type that is not known; see `explain`.
+    """
+
+    def __init__(self, event_classes: Mapping[str, type[CloudEvent]]) -> None:
+        self._decode_typed = msgspec.json.Decoder(_Typed).decode
+        self._decoders = {name: msgspec.json.Decoder(kind).decode for name, kind in event_classes.items()}
+
+    def decode(self, text: bytes) -> CloudEvent:
+        """Decode one event: its type is looked for first, wherever in the object it stands."""
+        return self._decoders[self._decode_typed(text).type](text)
+
+    def decode_all(self, texts: Sequence[bytes]) -> list[CloudEvent]:
+        """Decode several: taken to be of the first one's type, which that type's own struct then checks.
+
+        Why: the type is most often found behind other attributes, and looking for it takes a third of decoding.
+        """
+        if not texts:
+            return []
+        first = self.decode(texts[0])
+        with suppress(Exception):  # another type, or a fault, which decoding one by one finds and names
+            return [first, *map(self._decoders[first.type], texts[1:])]
+        return list(map(self.decode, texts))
 
 
 def explain(payload: bytes, error: Exception, known_types: Mapping[str, Any]) -> Refusal:

@@ -8,9 +8,10 @@ one by one, to keep the good and name the bad.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Clamped, Context, Decimal, DecimalException, InvalidOperation, Overflow, Rounded
-from itertools import compress, repeat
+from itertools import compress
 from math import floor
-from operator import attrgetter, mul
+from operator import attrgetter
+from sys import intern
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ from chalicelib.change import SIGNS, Change
 from chalicelib.records import kpl
 from chalicelib.records.batch import Record
 from chalicelib.records.change_events import change_event
-from chalicelib.records.cloudevents import CloudEvent, event_class, event_decoder, explain, shorten
+from chalicelib.records.cloudevents import CloudEvent, EventDecoder, event_class, explain, shorten
 from chalicelib.records.compression import EXPANDED_BYTES_MAX, CompressionError, expand, is_compressed
 from chalicelib.records.fingerprint import contents, identities
 from chalicelib.records.rejection import Reason, Refusal, Rejected
@@ -64,38 +65,46 @@ class Part(Struct, frozen=True, gc=False):
 
     Shapes: an event is a row, its data. But a change is up to two; its columns have SIGNS besides, and what is measured
             of an old row is negated.
+    Units:  first_ms and last_ms are the least and the greatest time, epoch milliseconds, UTC.
     """
 
     kind: type[CloudEvent]
-    times_ms: Sequence[int]
+    times: Sequence[datetime]
     columns: Columns
+    first_ms: int
+    last_ms: int
+
+    @property
+    def times_ms(self) -> list[int]:
+        """The rows' times, epoch milliseconds, UTC."""
+        return list(map(_time_ms, self.times))
 
 
 class Decoded(Struct, frozen=True):
     """What one record holds.
 
-    Shapes: of `events[i]`, `times_ms[i]` is the time (epoch milliseconds, UTC), `texts[i]` the JSON, and `numbers[i]`
-            the place of its user record in the aggregate, None outside one; identities and contents are fingerprints.
-            parts tell the same events by type; without any, `Decoder.parts_of` makes them. misplaced is how many user
-            records the KPL sends again because another shard takes them; duplicates, how many events were counted
-            before.
-    Why all this here: an event that was just decoded is still in the processor's cache; later it costs twice.
+    Shapes: of each event `texts` has the JSON, and `numbers` the place of its user record in the aggregate, None
+            outside one; identities and contents are fingerprints. parts tell the same events by type; without any,
+            `Decoder.parts_of` makes them. events are the same once more, or none of them: whoever has a record decoded
+            says whether to keep them. misplaced is how many user records the KPL sends again because another shard
+            takes them; duplicates, how many events were counted before.
+    Why all this here, and no events: what was just decoded is still in the processor's cache, later it costs twice. Of
+            10 000 events, kept until they were counted, that made a sixth of the handler.
     """
 
-    events: Sequence[CloudEvent]
-    times_ms: Sequence[int]
     texts: Sequence[bytes]
     numbers: Sequence[int | None]
     identities: Sequence[int] = ()
     contents: Sequence[int] = ()
     parts: Sequence[Part] = ()
+    events: Sequence[CloudEvent] = ()
     rejected: Sequence[Rejected] = ()
     aggregate: kpl.Aggregate | None = None
     misplaced: int = 0
     duplicates: int = 0
 
     def reject(self, place: int, refusal: Refusal, record: Record) -> Rejected:
-        """What becomes of `events[place]` of this record when it cannot be counted after all."""
+        """What becomes of the event at this place of the record when it cannot be counted after all."""
         number = self.numbers[place]
         key = record.partition_key if number is None or not self.aggregate else self.aggregate.partition_key(number)
         return Rejected(refusal, key, number, self.texts[place])
@@ -103,11 +112,10 @@ class Decoded(Struct, frozen=True):
     def without(self, places: Collection[int], rejected: Sequence[Rejected]) -> "Decoded":
         """The same without the events at these places: so many are rejected after all, the others are duplicates."""
         dropped = set(places)
-        kept = [place not in dropped for place in range(len(self.events))]
+        kept = [place not in dropped for place in range(len(self.texts))]
         return msgspec.structs.replace(
             self,
             events=list(compress(self.events, kept)),
-            times_ms=list(compress(self.times_ms, kept)),
             texts=list(compress(self.texts, kept)),
             numbers=list(compress(self.numbers, kept)),
             identities=list(compress(self.identities, kept)),
@@ -118,6 +126,13 @@ class Decoded(Struct, frozen=True):
         )
 
 
+Keep = Callable[[Sequence[CloudEvent]], bool]
+
+
+def _keep_all(_events: Sequence[CloudEvent]) -> bool:
+    return True
+
+
 class _Rules(Struct, frozen=True):
     """What the events of one type must keep to, beyond what their data class checks; and what metrics look at."""
 
@@ -125,30 +140,39 @@ class _Rules(Struct, frozen=True):
     lateness_ms: int
     measured: Sequence[Getter]
     dimensions: Sequence[Getter]
-    columns: Sequence[Getter]
+    measured_or_distinct: Sequence[Getter]  # and no dimension
 
-    def part(self, kind: type[CloudEvent], events: Sequence[CloudEvent], times_ms: Sequence[int]) -> Part:
+    def part(self, kind: type[CloudEvent], events: Sequence[CloudEvent]) -> Part:
+        times = list(map(_time_of, events))
+        first_ms, last_ms = _time_ms(min(times)), _time_ms(max(times))
         data = list(map(_data_of, events))
         if self.is_change:
-            return self._part_of_changes(kind, data, times_ms)
-        columns = {field: list(map(value_of, data)) for field, value_of in self.columns}
-        return Part(kind, times_ms, columns)
+            times, columns = self._rows_of_changes(data, times)
+        else:
+            columns = {field: list(map(value_of, data)) for field, value_of in self.measured_or_distinct}
+            # Text that is shared is hashed and compared once: that makes a third of grouping by it.
+            columns |= {field: list(map(intern, map(value_of, data))) for field, value_of in self.dimensions}
+        return Part(kind, times, columns, first_ms, last_ms)
 
-    def _part_of_changes(self, kind: type[CloudEvent], changes: Sequence[Any], times_ms: Sequence[int]) -> Part:
+    def _rows_of_changes(
+        self, changes: Sequence[Any], times: Sequence[datetime]
+    ) -> tuple[list[datetime], dict[str, Sequence[Any]]]:
         signed = [
-            (time_ms, row, sign)
-            for time_ms, change in zip(times_ms, changes, strict=True)
+            (time, row, sign)
+            for time, change in zip(times, changes, strict=True)
             for row, sign in ((change.old, -1), (change.new, 1))
             if row is not None
         ]
-        columns = {field: [value_of(row) for _, row, _ in signed] for field, value_of in self.dimensions}
+        columns: dict[str, Sequence[Any]] = {
+            field: [value_of(row) for _, row, _ in signed] for field, value_of in self.dimensions
+        }
         for field, value_of in self.measured:
             columns[field] = [value_of(row) if sign > 0 else _negated(value_of(row)) for _, row, sign in signed]
         columns[SIGNS] = [sign for _, _, sign in signed]
-        return Part(kind, [time_ms for time_ms, _, _ in signed], columns)
+        return [time for time, _, _ in signed], columns
 
     def refusal(self, part: Part, bytes_max: int, arrived_at_ms: int) -> Refusal | None:
-        if min(part.times_ms) < arrived_at_ms - self.lateness_ms:
+        if part.first_ms < arrived_at_ms - self.lateness_ms:
             return Refusal(Reason.TOO_LATE, f"its time lies over {self.lateness_ms} ms before its arrival")
         path = "$.data.(old|new)" if self.is_change else "$.data"
         for field, _ in self.measured:
@@ -175,7 +199,7 @@ class Decoder:
     ) -> None:
         self._tables = tables or {}
         self.event_classes = {name: event_class(name, declared.data_class) for name, declared in event_types.items()}
-        self._decode_event = event_decoder(self.event_classes)
+        self._events = EventDecoder(self.event_classes)
         self._future_tolerance_ms = future_tolerance_ms
         self._rules = {
             self.event_classes[name]: _Rules(
@@ -183,29 +207,34 @@ class Decoder:
                 declared.lateness_ms,
                 _getters(declared.measured),
                 _getters(declared.dimensions),
-                _getters(dict.fromkeys((*declared.dimensions, *declared.measured, *declared.distinct))),
+                _getters(
+                    field
+                    for field in dict.fromkeys((*declared.measured, *declared.distinct))
+                    if field not in declared.dimensions
+                ),
             )
             for name, declared in event_types.items()
         }
 
-    def decode(self, record: Record, hash_keys: range = kpl.HASH_KEYS) -> Decoded:
+    def decode(self, record: Record, hash_keys: range = kpl.HASH_KEYS, keep: Keep = _keep_all) -> Decoded:
         """Decode one record; never raises for what a producer can put on the stream.
 
         Shapes: hash_keys are those that the record's shard takes. A user record of the KPL's that another shard takes
-                is dropped, for the KPL sends it there again; other aggregators send nothing again.
+                is dropped, for the KPL sends it there again; other aggregators send nothing again. keep tells of the
+                record's events whether they are looked at once more.
         Source: amazon-kinesis-producer, `Retrier::succeed_if_correct_shard`.
         """
         if not kpl.is_aggregate(record.data):
-            return self._decode_payloads(record, [record.data], [None], None)
+            return self._decode_payloads(record, [record.data], [None], None, keep)
         try:
             aggregate = kpl.deaggregate(record.data)
         except kpl.BrokenAggregateError as error:
             return _rejected_whole(record, Refusal(Reason.BROKEN_AGGREGATE, str(error)))
         payloads = aggregate.payloads
         if record.partition_key != kpl.SIGNATURE or hash_keys == kpl.HASH_KEYS:
-            return self._decode_payloads(record, payloads, range(len(payloads)), aggregate)
+            return self._decode_payloads(record, payloads, range(len(payloads)), aggregate, keep)
         placed = aggregate.within(hash_keys)
-        decoded = self._decode_payloads(record, [payloads[number] for number in placed], placed, aggregate)
+        decoded = self._decode_payloads(record, [payloads[number] for number in placed], placed, aggregate, keep)
         return msgspec.structs.replace(decoded, misplaced=len(payloads) - len(placed))
 
     def _decode_payloads(
@@ -214,26 +243,25 @@ class Decoder:
         payloads: Sequence[bytes],
         numbers: Sequence[int | None],
         aggregate: kpl.Aggregate | None,
+        keep: Keep,
     ) -> Decoded:
         try:
-            events = list(map(self._decode_event, payloads))
-            times_ms = _times_ms(events)
+            events = self._events.decode_all(payloads)
+            parts = self._parts(events)
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001  whatever it is, going through one by one finds and names it
-            return self._decode_one_by_one(record, payloads, numbers, aggregate)
-        parts = self._parts(events, times_ms)
+            return self._decode_one_by_one(record, payloads, numbers, aggregate, keep)
         bytes_max = max(map(len, payloads), default=0)
         if any(self._refusal(part, bytes_max, record.arrived_at_ms) for part in parts):
-            return self._decode_one_by_one(record, payloads, numbers, aggregate)
+            return self._decode_one_by_one(record, payloads, numbers, aggregate, keep)
         return Decoded(
-            events,
-            times_ms,
             payloads,
             numbers,
             identities(events),
             contents(payloads),
             parts,
+            events if keep(events) else (),
             aggregate=aggregate,
         )
 
@@ -243,6 +271,7 @@ class Decoder:
         payloads: Sequence[bytes],
         numbers: Sequence[int | None],
         aggregate: kpl.Aggregate | None,
+        keep: Keep,
     ) -> Decoded:
         kept: list[tuple[CloudEvent, bytes, int | None]] = []
         rejected: list[Rejected] = []
@@ -263,12 +292,12 @@ class Decoder:
         events = [event for event, _, _ in kept]
         texts, kept_numbers = [text for _, text, _ in kept], [number for _, _, number in kept]
         return Decoded(
-            events,
-            _times_ms(events),
             texts,
             kept_numbers,
             identities(events),
             contents(texts),
+            self._parts(events),
+            events if keep(events) else (),
             rejected=rejected,
             aggregate=aggregate,
         )
@@ -294,8 +323,8 @@ class Decoder:
     def decode_event(self, text: bytes) -> CloudEvent | Refusal:
         """Decode one JSON object, whenever it may have arrived; DynamoDB's own record of a change too."""
         try:
-            event: CloudEvent = self._decode_event(text)
-            _times_ms([event])
+            event = self._events.decode(text)
+            _time_ms(event.time)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001  a data class may raise anything; each is the producer's fault
@@ -318,30 +347,30 @@ class Decoder:
         event = self.decode_event(text)
         if isinstance(event, Refusal):
             return event
-        (part,) = self._parts([event], _times_ms([event]))
+        (part,) = self._parts([event])
         return self._refusal(part, len(text), arrived_at_ms) or event
 
     def parts_of(self, decoded: Decoded) -> Sequence[Part]:
         """The record's events by type."""
-        return decoded.parts or self._parts(decoded.events, decoded.times_ms)
+        if decoded.parts or not decoded.texts:
+            return decoded.parts
+        # Each of these texts came to an event before, and only its bytes say to which.
+        events = [event for event in map(self.decode_event, decoded.texts) if isinstance(event, CloudEvent)]
+        return self._parts(events)
 
-    def _parts(self, events: Sequence[CloudEvent], times_ms: Sequence[int]) -> list[Part]:
+    def _parts(self, events: Sequence[CloudEvent]) -> list[Part]:
         kinds = dict.fromkeys(map(type, events))
         if len(kinds) == 1:
-            return [self._rules[kind].part(kind, events, times_ms) for kind in kinds]
-        parts = []
-        for kind in kinds:
-            is_of_kind = [type(event) is kind for event in events]
-            mine = list(compress(events, is_of_kind))
-            parts.append(self._rules[kind].part(kind, mine, list(compress(times_ms, is_of_kind))))
-        return parts
+            return [self._rules[kind].part(kind, events) for kind in kinds]
+        by_kind = {kind: [event for event in events if type(event) is kind] for kind in kinds}
+        return [self._rules[kind].part(kind, mine) for kind, mine in by_kind.items()]
 
     def _refusal(self, part: Part, bytes_max: int, arrived_at_ms: int) -> Refusal | None:
         """Why not all of these well-formed events can be counted; None when they can.
 
         Shapes: bytes_max is the size of the largest one's text: what is short holds nothing that is too long.
         """
-        if max(part.times_ms) > arrived_at_ms + self._future_tolerance_ms:
+        if part.last_ms > arrived_at_ms + self._future_tolerance_ms:
             return Refusal(Reason.FROM_THE_FUTURE, f"its time lies over {self._future_tolerance_ms} ms after arrival")
         return self._rules[part.kind].refusal(part, bytes_max, arrived_at_ms)
 
@@ -356,12 +385,12 @@ def _expanded(payload: bytes) -> tuple[bytes, Refusal | None]:
 
 def _rejected_whole(record: Record, refusal: Refusal) -> Decoded:
     """A record of which nothing can be told apart, or too much, is kept as one piece."""
-    return Decoded((), (), (), (), rejected=[Rejected(refusal, record.partition_key, None, record.data)])
+    return Decoded((), (), rejected=[Rejected(refusal, record.partition_key, None, record.data)])
 
 
-def _times_ms(events: Iterable[CloudEvent]) -> list[int]:
-    """Event times as epoch milliseconds, cut and not rounded: rounding could carry an event into the next window."""
-    return list(map(floor, map(mul, map(datetime.timestamp, map(_time_of, events)), repeat(1000))))
+def _time_ms(time: datetime) -> int:
+    """As epoch milliseconds, cut and not rounded: rounding could carry an event into the next window."""
+    return floor(time.timestamp() * 1000)
 
 
 def _getters(fields: Iterable[str]) -> list[Getter]:

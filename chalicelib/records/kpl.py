@@ -14,7 +14,6 @@ import re
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from hashlib import md5
-from operator import attrgetter
 from typing import Any
 
 from aws_kinesis_agg import DIGEST_SIZE, MAGIC
@@ -23,10 +22,6 @@ from msgspec import Struct
 SIGNATURE = "a"  # the partition key of every record that the KPL itself aggregated; what counts is its hash key
 HASH_KEYS = range(2**128)
 HASH_KEYS_CACHED = 16_384
-
-_data_of = attrgetter("data")
-_partition_key_index_of = attrgetter("partition_key_index")
-_explicit_hash_key_index_of = attrgetter("explicit_hash_key_index")
 
 
 class BrokenAggregateError(ValueError):
@@ -81,21 +76,29 @@ def deaggregate(data: bytes) -> Aggregate:
     body, digest = data[len(MAGIC) : -DIGEST_SIZE], data[-DIGEST_SIZE:]
     if md5(body, usedforsecurity=False).digest() != digest:
         raise BrokenAggregateError("the MD5 digest does not match")
-    message = _parse_message(body)
-    records = list(message.records)  # the container makes a wrapper anew for each record, each time one goes through it
-    if not records:
+    message, columns = _parse(body)
+    if not message.records:
         raise BrokenAggregateError("it holds no user record")
-    partition_key_indexes = list(map(_partition_key_index_of, records))
-    if max(partition_key_indexes) >= len(message.partition_key_table):
-        raise BrokenAggregateError("a partition key index points behind its table")
-    # protobuf hands text that is not UTF-8 over as bytes; Kinesis itself takes no such key.
-    if not set(map(type, message.partition_key_table)) <= {str}:
-        raise BrokenAggregateError("a partition key is not UTF-8")
+    partition_key_indexes = list(columns.records.partition_key_index)
+    payloads = list(columns.records.data)
+    count = len(message.records)
+    # As many of each as records, and none has two, for then one of them would not be written again: so each has one.
+    has_one_each = count == len(payloads) == len(partition_key_indexes) and message.SerializePartialToString() == body
+    if not has_one_each or columns.records.explicit_hash_key_index or message.explicit_hash_key_table:
+        return _read_one_by_one(message, columns.partition_key_table)
+    _check_partition_keys(columns.partition_key_table, partition_key_indexes)
+    return Aggregate(payloads, message.partition_key_table, partition_key_indexes)
+
+
+def _read_one_by_one(message: Any, partition_key_table: Sequence[bytes]) -> Aggregate:
+    records = list(message.records)  # the container makes a wrapper anew for each record, each time one goes through it
+    partition_key_indexes = [record.partition_key_index for record in records]
+    _check_partition_keys(partition_key_table, partition_key_indexes)
     # A record without an explicit hash key reads as index 0, which is right with an empty table too.
-    highest_hash_key_index = max(map(_explicit_hash_key_index_of, records))
+    highest_hash_key_index = max(record.explicit_hash_key_index for record in records)
     if highest_hash_key_index and highest_hash_key_index >= len(message.explicit_hash_key_table):
         raise BrokenAggregateError("an explicit hash key index points behind its table")
-    payloads = list(map(_data_of, records))
+    payloads = [record.data for record in records]
     if not message.explicit_hash_key_table:
         return Aggregate(payloads, message.partition_key_table, partition_key_indexes)
     explicit_hash_key_indexes = [
@@ -107,22 +110,58 @@ def deaggregate(data: bytes) -> Aggregate:
     )
 
 
-def _parse_message(body: bytes) -> Any:
-    message_class, decode_error = _message_class()
+def _check_partition_keys(table: Sequence[bytes], indexes: Sequence[int]) -> None:
+    if max(indexes) >= len(table):
+        raise BrokenAggregateError("a partition key index points behind its table")
     try:
-        return message_class.FromString(body)
+        b"\n".join(table).decode()  # a line feed is part of no longer sequence, so no key borrows from its neighbour
+    except UnicodeDecodeError as error:
+        raise BrokenAggregateError("a partition key is not UTF-8") from error  # Kinesis itself takes no such key
+
+
+def _parse(body: bytes) -> tuple[Any, Any]:
+    message_class, columns_class, decode_error = _message_classes()
+    try:
+        return message_class.FromString(body), columns_class.FromString(body)
     except decode_error as error:
         raise BrokenAggregateError("the protobuf message cannot be parsed") from error
 
 
 @cache
-def _message_class() -> tuple[Any, type[Exception]]:
-    """The library's class of the message, and what it raises for bytes that are none."""
+def _message_classes() -> tuple[Any, Any, type[Exception]]:
+    """The library's class of the message, a class that reads the same bytes as columns, and what both raise for others.
+
+    Why columns: a field of a message that comes several times and is declared as one is merged, field by field
+            (Protocol Buffers, "Encoding", "Last One Wins"). So all user records are parsed as one whose fields repeat:
+            a list of payloads comes of it without a wrapper for each record, which was half of opening an aggregate
+            apart from MD5.
+    """
     import aws_kinesis_agg.deaggregator  # noqa: F401, PLC0415  must come before messages_pb2, see above
     from aws_kinesis_agg import messages_pb2  # noqa: PLC0415
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # noqa: PLC0415
     from google.protobuf.message import DecodeError  # noqa: PLC0415
 
-    return messages_pb2.AggregatedRecord, DecodeError
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="columns.proto", package="highwater", syntax="proto2")
+    records = file.message_type.add(name="Records")
+    for number, (name, kind) in enumerate(
+        (
+            ("partition_key_index", field.TYPE_UINT64),
+            ("explicit_hash_key_index", field.TYPE_UINT64),
+            ("data", field.TYPE_BYTES),
+        ),
+        start=1,
+    ):
+        records.field.add(name=name, number=number, type=kind, label=field.LABEL_REPEATED)
+    columns = file.message_type.add(name="Columns")
+    columns.field.add(name="partition_key_table", number=1, type=field.TYPE_BYTES, label=field.LABEL_REPEATED)
+    columns.field.add(
+        name="records", number=3, type=field.TYPE_MESSAGE, type_name=".highwater.Records", label=field.LABEL_OPTIONAL
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    columns_class = message_factory.GetMessageClass(pool.FindMessageTypeByName("highwater.Columns"))
+    return messages_pb2.AggregatedRecord, columns_class, DecodeError
 
 
 def _parse_hash_key(text: str | bytes) -> int:

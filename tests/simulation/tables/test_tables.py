@@ -244,12 +244,12 @@ def a_change_in_other_bytes_at_each_try(monkeypatch):
 
 
 def an_old_row_that_is_not_taken_back(monkeypatch):
-    def part(rules, kind, changes, times_ms):
+    def rows(rules, changes, times):
         forgetful = [type(change)(None, change.new) if change.new else change for change in changes]
-        return exact(rules, kind, forgetful, times_ms)
+        return exact(rules, forgetful, times)
 
-    exact = decode._Rules._part_of_changes
-    monkeypatch.setattr(decode._Rules, "_part_of_changes", part)
+    exact = decode._Rules._rows_of_changes
+    monkeypatch.setattr(decode._Rules, "_rows_of_changes", rows)
 
 
 def an_old_row_that_is_counted(monkeypatch):
