@@ -74,15 +74,9 @@ simulate: $(READY) ## Run the real consumers through seeded faults: make simulat
 	$(BIN)/python -m tests.simulation.simulate --runs $(or $(RUNS),2000)
 	$(BIN)/python -m tests.simulation.tables.simulate --runs $(or $(TABLES_RUNS),40)
 
-bench: $(READY) ## Measure all sections (one: make bench SECTION=write_units), and make docs/performance.md of them
-	$(BIN)/python -m benchmarks.ingest_cpu
-	$(BIN)/python -m benchmarks write_units
-	$(BIN)/python -m benchmarks.query_items
-	$(BIN)/python -m benchmarks.query_latency
-	$(BIN)/python -m benchmarks.rollup_units
-	$(BIN)/python -m benchmarks.fan_out_latency
-	$(BIN)/python -m ops.package --stage prod
-	$(BIN)/python -m benchmarks.cold_start
+bench: $(READY) ## Measure all of docs/performance.md, and make it anew: make bench SECTIONS="costs memory" (QUICK=1 to try)
+	$(BIN)/python -m benchmarks $(call given,SECTIONS) $(if $(call given,QUICK),--quick)
+	$(if $(call given,QUICK),,$(BIN)/python -m benchmarks.render)
 
 screenshots: $(READY) ## Make docs/screenshots anew: the dashboard over real orders on a local stage, in Chromium
 	$(BIN)/python -m tests.browser.screenshots

@@ -59,7 +59,8 @@ def _asked(arguments: argparse.Namespace) -> list[tuple[ModuleType, Options]]:
     Raises: OptionsError.
     """
     there = sections()
-    names = list(dict.fromkeys(arguments.sections)) or list(there)
+    of_this_run = [name for name, section in there.items() if not getattr(section, "IS_OF_ANOTHER_RUN", False)]
+    names = list(dict.fromkeys(arguments.sections)) or of_this_run
     if unknown := [name for name in names if name not in there]:
         raise OptionsError(f"there is no section {unknown[0]}; there are: {', '.join(there)}")
     given: defaultdict[str, dict[str, str]] = defaultdict(dict)

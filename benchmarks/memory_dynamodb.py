@@ -53,11 +53,16 @@ class MemoryDynamoDB:
         if "ConditionExpression" in request and not _holds(request, standing):
             is_asked_for = "ReturnValuesOnConditionCheckFailure" in request
             raise ConditionalCheckFailedException(standing if is_asked_for else None)
-        if standing is None:
-            insort(self._sort_keys[table, key[0]], key[1])
-        self._items[table][key] = item
+        self.keep(table, item)
         self.tell(table, item)
         return {}
+
+    def keep(self, table: str, item: Item) -> None:
+        """Put an item and tell nobody."""
+        key = (item["pk"]["S"], item["sk"]["S"])
+        if key not in self._items[table]:
+            insort(self._sort_keys[table, key[0]], key[1])
+        self._items[table][key] = item
 
     def get_item(self, **request: Any) -> dict[str, Any]:
         """DynamoDB's GetItem."""

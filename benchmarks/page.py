@@ -15,8 +15,9 @@ class Table(Struct, frozen=True):
 
     def markdown(self) -> str:
         """The table on a page."""
-        lines = [self.headings, ["---", *["---:"] * (len(self.headings) - 1)], *self.rows]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        rules = ["---", *["---:"] * (len(self.headings) - 1)]
+        lines = [self.headings, rules, *self.rows]
+        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
     def rich(self) -> rich.table.Table:
         """The table on a terminal."""

@@ -9,7 +9,7 @@ CPU is this process's own, all threads, while a consumer runs.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial as bind
 from math import ceil
 from time import process_time
@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from zlib import crc32
 
 from msgspec import Struct, field
+from msgspec.structs import astuple
 
 from benchmarks.capacity import CountingClient
 from benchmarks.ingest_cpu import NoEffects, OneShard
@@ -70,20 +71,31 @@ class Spent(Struct):
     invocations: int = 0
     cpu_s: float = 0.0
     requests: int = 0
-    write_units: float = 0.0
-    read_units: float = 0.0
+    write_units: int = 0
+    read_units: int = 0
     publishes: int = 0
 
 
 class Load(Struct, frozen=True):
-    """What a stage is given. Shapes: events, of each shard, a batch each `batch_seconds`; seconds, at most a minute."""
+    """What a stage is given.
+
+    Shapes: events, of each shard, a batch each `batch_seconds`; seconds, at most a minute. Of shards, `ingesting` are
+            ingested; each stands for others besides, whose partials and progress are put as its own are: they have the
+            same load, so ingest would come to the same. All else reads what all of them have put.
+    """
 
     shards: int = 1
+    ingesting: int = 10
     events: int = 100
     batch_seconds: int = 1
     seconds: int = MINUTE_S
     customers: int = 1_000
     events_per_record: int = 200
+
+    @property
+    def others(self) -> int:
+        """For how many others each shard that is ingested stands."""
+        return self.shards // min(self.shards, self.ingesting) - 1
 
 
 class Spending(Struct):
@@ -125,7 +137,7 @@ class SimulatedStage:
         self.rollup = self.make_rollup("rollup")
         self._fan_out = self._make_fan_out()
         self._tick, self._settle = Tick(self._stream), self._make_settle()
-        self._ingests = self._make_ingests()
+        self._ingests = self._make_ingests(self._stream.shard_ids[: load.ingesting])
         self._sequence_number = FIRST_SEQUENCE_NUMBER
 
     def run(self, tell: Callable[[], None] = lambda: None) -> Spending:
@@ -146,14 +158,15 @@ class SimulatedStage:
             self._run_tick()
         self._carry_on("fan_out", is_due=True)
         self._carry_on("rollup", is_due=True)
-        for name, client in self._clients.items():
-            spent = self._spent[name]
+        for name in list(self._spent):
+            client, spent = self.client(name), self._spent[name]
             spent.requests = client.requests.total()
             spent.write_units = client.write_units.total()
             spent.read_units = client.read_units.total()
-        tables = {
-            table: sum(client.write_units[table] for client in self._clients.values()) for table in (AGGREGATES, IDS)
-        }
+        of_ingest, stand_for = self._spent["ingest"], 1 + load.others
+        self._spent["ingest"] = Spent(*(stand_for * count for count in astuple(of_ingest)))
+        ids = stand_for * self.client("ingest").write_units[IDS]
+        tables = {IDS: ids, AGGREGATES: sum(spent.write_units for spent in self._spent.values()) - ids}
         writes = {partition: units / load.seconds for partition, units in self._partition_writes.items()}
         return Spending(
             load.events * load.shards * (load.seconds // load.batch_seconds),
@@ -178,7 +191,7 @@ class SimulatedStage:
     def make_rollup(self, name: str) -> RollUp:
         """The rollups, with what they take counted under this name."""
         table = self.table(name)
-        return RollUp(self.catalog, LATENESS_MS, table, table)
+        return RollUp(self.catalog, LATENESS_MS, table, table, {alert.metric for alert in definitions.ALERTS})
 
     def _payloads(self) -> list[bytes]:
         """The records of a batch; of every shard the same, which no shard can tell."""
@@ -237,6 +250,31 @@ class SimulatedStage:
     def _note(self, table: str, item: Item) -> None:
         if table != AGGREGATES:
             return
+        self._tell(item)
+        for other in self._others_of(item):
+            self.database.keep(AGGREGATES, other)
+            self._tell(other)
+
+    def _others_of(self, item: Item) -> Iterator[Item]:
+        """What the shards put that the one stands for that has put this."""
+        start, _, writer = item["sk"]["S"].rpartition("#")
+        prefix, _, shard_id = writer.rpartition("/")
+        if not shard_id.startswith("shardId-"):
+            return
+        name, step, _ = item["pk"]["S"].split("#")
+        metric = self.catalog.metrics.get(name)
+        number, ingested = int(shard_id.removeprefix("shardId-")), len(self._ingests)
+        for other in range(number + ingested, self._load.shards, ingested):
+            other_id = f"shardId-{other:012d}"
+            if metric is None:  # progress
+                yield {**item, "sk": {"S": other_id}}
+                continue
+            other_writer = f"{prefix}/{other_id}"
+            partition = metric.partition_of(int(item["pk"]["S"].rpartition("#")[2]) // metric.spread, other_writer)
+            yield {**item, "pk": {"S": f"{name}#{step}#{partition}"}, "sk": {"S": f"{start}#{other_writer}"}}
+
+    def _tell(self, item: Item) -> None:
+        """Have the table's stream tell of an item that was put."""
         partition_key, sort_key = item["pk"]["S"], item["sk"]["S"]
         key = window_of(self.catalog, partition_key, sort_key) or alert_of(partition_key, sort_key)
         change = StoredChange(str(self._now_ms), key)
@@ -244,7 +282,7 @@ class SimulatedStage:
             waiting[crc32(partition_key.encode()) % self._partitions].append(change)
         self._partition_writes[partition_key] += -(-len(item.get("groups", {}).get("B", b"")) // 1024) or 1
 
-    def _make_ingests(self) -> Mapping[str, Ingest]:
+    def _make_ingests(self, shard_ids: Sequence[str]) -> Mapping[str, Ingest]:
         table, ids = self.table("ingest"), IdsTable(self.client("ingest"), IDS, HOUR_MS)  # type: ignore[arg-type]
         decoder = make_decoder(self.catalog, LATENESS_MS, HOUR_MS)
         return {
@@ -257,7 +295,7 @@ class SimulatedStage:
                 ids=CountedIds(ids, OneShard(shard_id), HOUR_MS),
                 effects=NoEffects(),
             )
-            for shard_id in self._stream.shard_ids
+            for shard_id in shard_ids
         }
 
     def _make_alerts(self, name: str) -> Alerts:

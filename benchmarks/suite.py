@@ -7,7 +7,8 @@ A section is a module of this package with
     describe(figures)             what the figures say: a `page.Part`, for the terminal and for docs/performance.md
 
 and, where it can be set, `Settings`, a msgspec Struct with defaults, and `QUICK`, one of those that is done in seconds;
-where packages beyond `result.PACKAGES` matter, their names as `PACKAGES`. What belongs together in one ratio is
+where packages beyond `result.PACKAGES` matter, their names as `PACKAGES`; where its figures are of another run and only
+read, `IS_OF_ANOTHER_RUN`: it is left out unless it is named. What belongs together in one ratio is
 measured in turns within its section, for the machine is shared and drifts. `Y`, the yardstick, is in
 `benchmarks.yardstick`.
 """
@@ -64,7 +65,6 @@ def sections() -> dict[str, ModuleType]:
     """The sections that there are, by name."""
     here = Path(__file__).parent
     there = [name for name in SECTIONS if (here / f"{name}.py").exists() or (here / name).is_dir()]
-    there = [name for name in there if "measure(options" in (here / f"{name}.py").read_text()]
     return {name: import_module(f"benchmarks.{name}") for name in there}
 
 

@@ -96,10 +96,11 @@ class Load:
 
 # What a batch of a shard writes, by the shard's events a second: write units of the shipped metrics' partials and of
 # its progress. A batch writes each partial whole, so what counts is the minute's state so far, not how it was cut.
-# python -m benchmarks.rollup_units --minutes 2 --shards 1 --events-per-second N; 250 is its default, 1 000 on 4 shards
+# python -m benchmarks rollup_units --set minutes=2 --set shards=1 --set events_per_second=N; 250: of its default, 1 000
+# on 4 shards.
 PARTIAL_UNITS = ((10, 13.1), (30, 19.4), (100, 30.4), (250, 40.2), (1_000, 49.6), (3_000, 52.5))
 # … and of the id log, by the batch's events.
-# python -m benchmarks.write_units --events-per-batch 10 30 100 300 1000 3000 10000, "ids (KPL)"
+# python -m benchmarks write_units --set events_per_batch=10,30,100,300,1000,3000,10000, "ids (KPL)"
 ID_UNITS = ((10, 1.0), (30, 1.0), (100, 2.0), (300, 4.0), (1_000, 13.0), (3_000, 36.0), (10_000, 118.0))
 # What the rollups write a minute, by the stage's events a second; more groups than the benchmark's thousand customers
 # write more. And what they read each time: a part that is always there, and one for each minute of the hour so far and
