@@ -220,9 +220,9 @@ def _draw(loads: Sequence[Mapping[str, Any]]) -> str:
 
 
 SHRINKS = """\
-It does not grow; one shard alone is dearer, for what runs each second whether there is much to do or little is shared by
-nobody: fan-out has an invocation a second for each of the table's partitions, most of them for changes of metrics that
-are not published, with a line of log each."""
+It does not grow; one shard alone is dearer, for what runs each second whether there is much to do or little is shared
+by nobody: fan-out has an invocation a second for each of the table's partitions, most of them for changes of metrics
+that are not published, with a line of log each."""
 GROWS = "What grows is in the table of read units by function and of dollars by service."
 TEXT = """\
 Every shard has the same load, its own writer, and so its own partials and its own share of every window. What grows
