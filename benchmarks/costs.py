@@ -7,7 +7,8 @@ count, a sum, the least, the largest, a mean) and 1, 10 and 1 000 groups, and wi
 it, what one item an event takes, and Powertools Idempotency with its two writes an event, both of DynamoDB alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial as bind
 from itertools import product
 from typing import Any
 
@@ -16,11 +17,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 from rich.progress import Progress
 
-from benchmarks.page import Bar, Headline, Part, Table
+from benchmarks.page import Bar, Chart, Headline, Part, Table
 from benchmarks.priced import MILLION, measure_request_cpu, price
 from benchmarks.simulated_stage import Load, SimulatedStage
 from benchmarks.suite import Options
 from chalicelib import definitions
+from loadtest.report import charts
 from ops.cost.prices import dollars, read_prices
 
 NAME = "costs"
@@ -125,6 +127,7 @@ def describe(figures: Mapping[str, Any]) -> Part:
         "What a million events cost",
         TEXT.format(request_cpu_us=figures["request_cpu_us"]),
         [units, prices],
+        [Chart("costs", "US dollars for a million events, by metrics and events a batch", bind(_draw, rows))],
         bars=[
             Bar(
                 f"write units, beside Powertools BatchProcessor + Idempotency ({at}; all that is put)",
@@ -140,6 +143,20 @@ def describe(figures: Mapping[str, Any]) -> Part:
                 f"{largest['write_units']:,.0f}; {largest['dollars']['dynamodb']:.3f}; {largest['total']:.3f}",
             )
         ],
+    )
+
+
+def _draw(rows: Sequence[Mapping[str, Any]]) -> str:
+    sizes = sorted({row["events_per_batch"] for row in rows})
+    names = list(dict.fromkeys(_metrics(row) for row in rows))
+    cost = {(_metrics(row), row["events_per_batch"]): row["total"] for row in rows}
+    return charts.bars(
+        "What a million events cost",
+        "US dollars for a million events, by metrics and events a batch",
+        names,
+        [charts.Bars(f"{size:,} a batch", [cost.get((name, size)) for name in names]) for size in sizes],
+        value=charts.Axis("US dollars for a million events"),
+        number=lambda usd: f"{usd:.3f}",
     )
 
 

@@ -8,6 +8,7 @@ nothing. It has a count and a sum. There are 200 000 events, or one a group.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial as bind
 from math import ceil
 from time import process_time
 from typing import Any
@@ -21,12 +22,13 @@ from benchmarks.capacity import CountingClient
 from benchmarks.ingest_cpu import make_ingest
 from benchmarks.memory_dynamodb import MemoryDynamoDB
 from benchmarks.orders import ARRIVED_AT_MS, Order, aggregated, lambda_event
-from benchmarks.page import Part, Table
+from benchmarks.page import Chart, Part, Table
 from benchmarks.suite import Options
 from chalicelib import definitions
 from chalicelib.aggregates.metric import ITEM_BYTES_MAX, OVERFLOW, Metric
 from chalicelib.aggregates.partial import decode_partial
 from chalicelib.aggregates.windows import format_instant
+from loadtest.report import charts
 
 NAME = "growth_groups"
 GROUPS_A_BUCKET = 1_000  # on average, of at most …
@@ -36,6 +38,7 @@ EVENTS_PER_RECORD = 500
 TABLE = "highwater-bench-aggregates"
 MILLION = 1e6
 BATCHES = 20
+POINTED = charts.Style.POINTED
 
 
 class Settings(Struct, frozen=True):
@@ -152,6 +155,22 @@ def describe(figures: Sequence[Mapping[str, Any]]) -> Part:
                 ],
             )
         ],
+        [Chart("growth_groups", "Write units for a million events by the number of groups", bind(_draw, figures))],
+    )
+
+
+def _draw(figures: Sequence[Mapping[str, Any]]) -> str:
+    groups = [row["groups"] for row in figures]
+    series = [
+        charts.Series("with buckets for them", groups, [row["dealt"]["write_units"] for row in figures], POINTED),
+        charts.Series("with one bucket", groups, [row["unasked"]["write_units"] for row in figures], POINTED),
+    ]
+    return charts.lines(
+        "Growth with the groups",
+        "Write units for a million events by the number of groups, with buckets for them and with one",
+        series,
+        x=charts.Axis("groups", charts.Scale.LOG),
+        y=charts.Axis("write units for a million events", charts.Scale.LOG),
     )
 
 

@@ -8,6 +8,7 @@ by minutes. The time is that of the handler alone, without DynamoDB's.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial as bind
 from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from rich.progress import Progress
 
 from benchmarks.capacity import CountingClient
 from benchmarks.memory_dynamodb import MemoryDynamoDB
-from benchmarks.page import Headline, Part, Table
+from benchmarks.page import Chart, Headline, Part, Table
 from benchmarks.query_items import GROUPS
 from benchmarks.suite import Options
 from chalicelib import definitions
@@ -32,6 +33,7 @@ from chalicelib.consumers.ports import PartialPut, RollupPut
 from chalicelib.query.endpoints import Query
 from chalicelib.reading.ports import ROLLUPS, Settled
 from chalicelib.records.shard import Shard
+from loadtest.report import charts
 
 NAME = "growth_queries"
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
@@ -191,12 +193,26 @@ def describe(figures: Sequence[Mapping[str, Any]]) -> Part:
                 ],
             )
         ],
+        [Chart("growth_queries", "Items read by a query, by its range", bind(_draw, figures))],
         headlines=[
             Headline(
                 "items and read units of a query over a year by days, four writers",
                 f"{year['items_read']:,}; {year['read_units']:,.0f}",
             )
         ],
+    )
+
+
+def _draw(figures: Sequence[Mapping[str, Any]]) -> str:
+    return charts.bars(
+        "Growth with the range of a query",
+        "Items read by a query, beside the minutes that four writers have written in its range",
+        [row["range"] for row in figures],
+        [
+            charts.Bars("items read", [row["items_read"] for row in figures]),
+            charts.Bars("minutes × writers", [row["windows"] * WRITERS for row in figures]),
+        ],
+        value=charts.Axis("items", charts.Scale.LOG),
     )
 
 

@@ -26,7 +26,7 @@ from msgspec import Struct
 from rich.progress import Progress
 
 from benchmarks.cold_start import DAY_MS, MINUTE_MS, STAGE, PackagedStage, change, first_events, packaged_stage
-from benchmarks.page import Headline, Part, Table
+from benchmarks.page import Chart, Headline, Part, Table
 from benchmarks.suite import Options
 from chalicelib import definitions
 from chalicelib.aggregates.metric import Catalog, Metric
@@ -38,6 +38,7 @@ from chalicelib.consumers.counted_ids import IDS_HELD_MAX
 from chalicelib.consumers.ports import PartialPut
 from chalicelib.query.answer import GROUPS_MAX
 from chalicelib.records.batch import Record
+from loadtest.report import charts
 from localstage import aws
 from localstage.kinesis import lambda_record
 from localstage.runtime import Function, FunctionSpec
@@ -269,12 +270,27 @@ def describe(figures: Sequence[Mapping[str, Any]]) -> Part:
                 rows,
             )
         ],
+        [Chart("memory", "Memory of each function's process beside what it has", bind(_draw, figures))],
         headlines=[
             Headline(
                 f"memory of the function that has least to spare (`{least['function']}`: {least['given']})",
                 f"{least['peak_mb']:,.0f} of {least['memory_mb']:,} MB",
             )
         ],
+    )
+
+
+def _draw(figures: Sequence[Mapping[str, Any]]) -> str:
+    return charts.bars(
+        "Memory",
+        "The most memory that each function's process has had, beside what the template gives it",
+        [f"{row['function']}: {row['given']}" for row in figures],
+        [
+            charts.Bars("MB at the most", [row["peak_mb"] for row in figures]),
+            charts.Bars("MB it has", [row["memory_mb"] for row in figures]),
+        ],
+        value=charts.Axis("MB"),
+        number=lambda mb: f"{mb:,.0f}",
     )
 
 

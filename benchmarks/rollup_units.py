@@ -1,10 +1,11 @@
-"""What the rollups write and read, beside what ingest does: minutes of steady load, the rollups once in 30 seconds.
+"""What the rollups write and read beside ingest: as an hour grows, once in 30 seconds, and when it is settled.
 
     python -m benchmarks rollup_units
 
-Runs the real ingest and the real rollup on tables in memory: several shards, a batch a second each, the
-shipped metrics. The changes of the table are carried on in batches, as the event source mapping would cut them; each
-change of an hour comes with the next batch. Units by the sizes of the items (`benchmarks.capacity`).
+Runs the real ingest and the real rollup on tables in memory: several shards, a batch a second each, the shipped
+metrics. The changes of the table are carried on in batches, as the event source mapping would cut them; each change of
+an hour comes with the next batch. At the end the hour is settled, with as many minutes as there were. Units by the
+sizes of the items (`benchmarks.capacity`).
 """
 
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from benchmarks.page import Headline, Part, Table
 from benchmarks.suite import Options
 from chalicelib import definitions
 from chalicelib.aggregates.metric import Catalog
+from chalicelib.aggregates.windows import window_start
 from chalicelib.aws.aggregates_keys import window_of
 from chalicelib.aws.aggregates_table import AggregatesTable
 from chalicelib.consumers.ports import StoredChange
@@ -29,7 +31,7 @@ from chalicelib.consumers.rollup import RollUp
 NAME = "rollup_units"
 STAGE = "bench"
 TABLE = f"highwater-{STAGE}-aggregates"
-DAY_MS = 86_400_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 CATALOG = Catalog(definitions.EVENT_TYPES, definitions.METRICS)
 
 
@@ -100,12 +102,20 @@ def measure(options: Options, progress: Progress) -> dict[str, float]:
         if second % settings.window_seconds == settings.window_seconds - 1:
             rollup_units += roll_up(client.take_changes(), lambda: 60_000).write_units
     ids = f"highwater-{STAGE}-ids"
+    carried_reads, before = client.read_units[TABLE], client.write_units[TABLE]
+    hour_ms = window_start(ARRIVED_AT_MS, HOUR_MS)
+    for metric in CATALOG.metrics.values():
+        if not roll_up.see_to(metric, hour_ms, hour_ms + HOUR_MS, lambda: 600_000):
+            raise RuntimeError(f"the hour of {metric.name} could not be settled")
     return {
         "ingest_writes": ingest_units,
         "ids_writes": client.write_units[ids],
         "ids_reads": client.read_units[ids],
         "rollup_writes": rollup_units,
-        "rollup_reads": client.read_units[TABLE],
+        "rollup_reads": carried_reads,
+        "settle_writes": client.write_units[TABLE] - before,
+        "settle_reads": client.read_units[TABLE] - carried_reads,
+        "minutes": settings.minutes,
     }
 
 
@@ -115,7 +125,8 @@ def describe(figures: Mapping[str, float]) -> Part:
     share = rollups / (writes + ids)
     return Part(
         "What rollups take",
-        "Minutes of steady load, the rollups carried on each 30 seconds: they are recomputed whole, and written small.",
+        "Minutes of steady load. Open hours of metrics that are published are recomputed each 30 seconds, and written "
+        "small; all hours once more, or for the first time, when they are settled.",
         [
             Table(
                 "units of DynamoDB",
@@ -125,6 +136,12 @@ def describe(figures: Mapping[str, float]) -> Part:
                     ["ingest: the id log", f"{ids:,.0f}", "", f"{figures['ids_reads']:,.0f}"],
                     ["rollups", f"{rollups:,.0f}", f"{share:.1%}", f"{figures['rollup_reads']:,.0f}"],
                     ["rollups, the id log left out", "", f"{rollups / writes:.1%}", ""],
+                    [
+                        f"settling an hour of these {figures['minutes']:.0f} minutes",
+                        f"{figures['settle_writes']:,.0f}",
+                        "",
+                        f"{figures['settle_reads']:,.0f}",
+                    ],
                 ],
             )
         ],
