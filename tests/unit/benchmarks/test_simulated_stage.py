@@ -47,6 +47,15 @@ def test_every_function_has_run():
     }
 
 
+def test_of_a_metric_that_is_not_published_no_open_hour_is_read_however_many_shards_there_are():
+    customers = definitions.METRICS[1]
+    assert not customers.published
+    spent = SimulatedStage([customers], Load(3, events=40, seconds=3)).run().functions
+    assert spent["rollup"].invocations
+    assert spent["rollup"].requests == 0
+    assert spent["tick"].write_units, "its hour is made when it is settled"
+
+
 @pytest.mark.parametrize(("write_units", "partitions"), [(0, 4), (4_000, 4), (4_001, 5), (26_000, 26)])
 def test_a_table_has_a_partition_for_each_thousand_write_units(write_units, partitions):
     assert partitions_needed(write_units) == partitions
