@@ -274,7 +274,7 @@ def test_a_quantile_of_a_wrong_rank_is_told(world: World) -> None:
 
 def test_quantiles_that_are_off_too_often_are_told_although_each_may_be() -> None:
     """Each by two bounds, which one of a million may be; that all are is no chance."""
-    arrivals = Arrivals(rate=2_000, seconds=300)
+    arrivals = Arrivals(rate=60, seconds=600)
     world = make_world(Profile("quantiles", arrivals, Events(customers=5, currencies=8), Analysts(probes=0)), probes=0)
     for (window_ms, group), values in world.api.rows["order_value"].items():
         amounts: Ranked = world.expected.metrics["order_value"][window_ms, group]["amounts"]
