@@ -116,8 +116,9 @@ class _Proof:
         """See what of the answers proves too little."""
         for each in compared:
             if each.overflowed:
+                windows = "window has" if each.overflowed == 1 else "windows have"
                 self._notes.append(
-                    f"{each.metric}: {each.overflowed:,} windows have more groups than the metric tells apart; there "
+                    f"{each.metric}: {each.overflowed:,} {windows} more groups than the metric tells apart; there "
                     "totals were compared"
                 )
         if not sum(each.values for each in compared):
