@@ -161,7 +161,11 @@ class Comparison:
             is_right = counted is not None and (is_open or low <= counted <= high)
         if is_right:
             return
-        expected = _text(most) if least == most else " to ".join(map(_text, _ends(least, most)))
+        expected = "the sum by the count"
+        if least == most:
+            expected = _text(most)
+        elif self._metric.kinds[name] != "mean":
+            expected = " to ".join(map(_text, _ends(least, most)))
         self._differ(Kind.VALUE, row, name, expected, _text(counted))
 
     def _mean(self, row: Row) -> Value:

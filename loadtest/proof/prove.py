@@ -124,9 +124,9 @@ class _Proof:
         if not sum(each.values for each in compared):
             self._unproved.append("nothing was compared")
         until_ms = self._answers.complete_until_ms
-        if until_ms is not None and until_ms < (self._recording.complete_until_ms or 0):
+        if until_ms is not None and until_ms < self._recording.stopped_ms:
             told = format_instant(max(0, until_ms))
-            self._unproved.append(f"the answers were complete until {told}, which is less than had been waited for")
+            self._unproved.append(f"the answers were complete until {told}, which is before the load ended")
 
     def _described(self) -> dict[str, MetricFacts]:
         """The metrics to compare, as the stage describes them."""

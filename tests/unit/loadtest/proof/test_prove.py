@@ -437,8 +437,10 @@ def test_a_fault_that_did_not_happen_is_unproved(world: World) -> None:
 
 
 def test_answers_that_are_not_complete_are_unproved(world: World) -> None:
-    world.api.complete_until_ms = world.recording.complete_until_ms - 1
+    world.api.complete_until_ms = world.recording.stopped_ms - 1
     assert "complete until" in of(world).unproved[0]
+    world.api.complete_until_ms += 1
+    assert of(world).outcome is Outcome.EXACT
     world.recording = replace(world.recording, complete_until_ms=None)
     assert of(world).unproved == ["the answers were not complete in time"]
 
