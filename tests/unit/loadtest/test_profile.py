@@ -1,8 +1,14 @@
 """Profiles: those that come along are good, and of another the mistake is named, in one line."""
 
+from collections import Counter
+
 import pytest
 
-from loadtest.profile import PROFILES_DIR, ProfileError, load
+from chalicelib import definitions
+from chalicelib.aggregates.metric import GROUP_KEY_BYTES_MAX
+from loadtest.profile import CUSTOMERS_MAX, PROBES_A_SECOND_MAX, PROFILES_DIR, ProfileError, load
+from loadtest.traffic import Names
+from loadtest.traffic.names import ORDER_TYPES
 
 GOOD = """
 description = "some"
@@ -92,3 +98,19 @@ def test_a_reshard_without_repeats_may_have_any_encoding(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(RESHARD + SHARES + "late = 0.1\npoison = 0.1\n")
     assert load(str(path)).reshard
+
+
+@pytest.mark.parametrize("run_id", ["q7x", "a", "20261124-120000-7f3a", "zzzzzzzz"])
+def test_as_many_customers_as_a_profile_may_have_fit_in_the_partials_of_one_shard(run_id):
+    (customers,) = (metric for metric in definitions.METRICS if metric.name == "customers")
+    names = Names(run_id, CUSTOMERS_MAX, 8)
+    in_a_minute = [*names.customers, *(names.probe_customer(0, number) for number in range(60 * PROBES_A_SECOND_MAX))]
+    assert max(Counter(customers.bucket_of((name,)) for name in in_a_minute).values()) <= customers.group_limit
+    assert sum(map(len, in_a_minute)) / customers.buckets < GROUP_KEY_BYTES_MAX
+
+
+@pytest.mark.parametrize("name", ["customers_distinct", "order_value", "orders"])
+def test_as_many_currencies_as_a_profile_may_have_fit_in_one_partial(name):
+    (metric,) = (metric for metric in definitions.METRICS if metric.name == name)
+    currencies = len({*Names("q7x", 1, 8).currencies, Names("q7x", 1, 8).probe_currency})
+    assert currencies * (len(ORDER_TYPES) if "order_type" in metric.by else 1) <= metric.group_limit
