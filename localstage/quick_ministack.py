@@ -9,7 +9,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ministack.services import dynamodb
+from ministack.services import dynamodb, dynamodb_streams, kinesis, sns
+
+from localstage import control, faults
+from localstage.faults import Faults
+from localstage.meter import Answer, Handler, Meter, Request, operation_of
+from localstage.meter import install as install_meter
 
 Item = Mapping[str, Mapping[str, str]]
 
@@ -60,13 +65,31 @@ def key_range(expression: str, values: Item) -> KeyRange | None:
     return KeyRange(partition_key, values[partition], sort_key, *bounds)
 
 
+def watched(service: str, handle: Handler, meter: Meter, injected: Faults) -> Handler:
+    """Count what a service is asked, and let the faults meet it first."""
+
+    async def handle_watched(*parts: Any) -> Answer:
+        request = Request(*parts)
+        operation = operation_of(service, request)
+        answer = await injected.meet(service, operation) or await handle(*request)
+        meter.request(service, operation, request.body, answer)
+        return answer
+
+    return handle_watched
+
+
 def main() -> None:
     """Run MiniStack so."""
-    from ministack.app import main as run  # noqa: PLC0415  it reads its settings when it is imported
+    from ministack import app  # noqa: PLC0415  it reads its settings when it is imported
 
-    evaluate: Any = dynamodb._evaluate_condition  # noqa: SLF001  there is no other way in
-    dynamodb._evaluate_condition = quick(evaluate)  # noqa: SLF001
-    run()
+    meter, injected = Meter(), faults.Faults()
+    dynamodb._evaluate_condition = quick(dynamodb._evaluate_condition)  # noqa: SLF001  there is no other way in
+    install_meter(meter, dynamodb, kinesis, sns)
+    faults.install(injected, kinesis, dynamodb_streams)
+    for service, handle in app.SERVICE_HANDLERS.items():
+        app.SERVICE_HANDLERS[service] = watched(service, handle, meter, injected)
+    app.app = control.beside(app.app, meter, injected)
+    app.main()
 
 
 if __name__ == "__main__":

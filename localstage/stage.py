@@ -1,5 +1,6 @@
 """The whole system on one machine: emulated AWS, the functions in processes, their event source mappings, and HTTP."""
 
+import platform
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from typing import Any, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from localstage import declarations
+from localstage import control, declarations
 from localstage.authorizer import TokenAuthorizer
 from localstage.aws import environment_variables, session
 from localstage.declarations import IAM
@@ -18,6 +19,7 @@ from localstage.destination import Destination
 from localstage.dynamodb import DynamoDBSource
 from localstage.emulator import Emulator, free_port, taken_port
 from localstage.errors import StageError
+from localstage.faults import Told, Wanted
 from localstage.gateway import PREFIX, Gateway, GatewayServer, Guard
 from localstage.kinesis import KinesisSource
 from localstage.plan import MappingPlan, Planner, StagePlan
@@ -32,6 +34,7 @@ from localstage.sqs import QueuePoller
 from ops import resources
 from ops.template import intrinsic_values, load, resolved
 
+ARCHITECTURE = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"  # as Lambda calls it
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -74,6 +77,7 @@ class LocalStage:
         self._mapping = dict(mapping or {})
         self._emulator = Emulator(aws_port, self.state_dir / "aws.log")
         self._functions: dict[str, Function] = {}
+        self._ever_invoked: list[Function] = []  # those of earlier deployments too
         self._running = ExitStack()
         self._deployed = ExitStack()  # the functions, until the next deployment
         self._mapped = ExitStack()  # the mappings of Kinesis and what they invoke, until they are deleted
@@ -109,6 +113,48 @@ class LocalStage:
         Returns: whether an invocation has ended by it; its mapping then delivers the batch again.
         """
         return self._functions[function].kill_worker(patience_seconds)
+
+    def usage(self) -> dict[str, Any]:
+        """What was asked of the stage since it began, and what AWS would charge for.
+
+        Returns: `units`, by the names that `ops.cost.prices` has for them; `requests`, `bytes_in` and `bytes_out`, by
+                 `service.Operation`; `by_table`, the `write_units` and `read_units` of each table.
+        Why:     functions and the API are counted here, and all else by the emulated AWS, which tells whoever asks it:
+                 GET `{endpoint_url}/_highwater/usage`. A function's time is what it took on this machine.
+        """
+        counted = control.usage(self.endpoint_url)
+        invoked = [function.invoked for function in self._ever_invoked]
+        counted["units"] |= {
+            "lambda.requests": sum(each.count for each in invoked),
+            f"lambda.gb_seconds_{ARCHITECTURE}": sum(each.gb_seconds for each in invoked),
+            "apigateway.requests": self._server.requests,
+        }
+        return counted
+
+    def throttle_dynamodb(self, share: float) -> None:
+        """Have DynamoDB refuse this share of all writes from now on, as one that is throttled.
+
+        Raises: ValueError for what is no share from 0 to 1.
+        """
+        control.change_faults(self.endpoint_url, Wanted(throttle_dynamodb=share))
+
+    def delay_sns(self, ms: int) -> None:
+        """Have SNS take so long over each publish from now on. Raises: ValueError for what is not from 0 to 60 000."""
+        control.change_faults(self.endpoint_url, Wanted(delay_sns_ms=ms))
+
+    def expire_iterators(self) -> int:
+        """Have every iterator that a mapping holds answered as one that has expired; return how many there are."""
+        before = self.faults.iterators_expired
+        return control.change_faults(self.endpoint_url, Wanted(expire_iterators=True)).iterators_expired - before
+
+    def calm(self) -> None:
+        """Refuse and delay nothing any more."""
+        control.change_faults(self.endpoint_url, Wanted(throttle_dynamodb=0, delay_sns_ms=0))
+
+    @property
+    def faults(self) -> Told:
+        """What is being done to the emulated AWS on purpose, and how often it was so far."""
+        return control.faults(self.endpoint_url)
 
     def log_path(self, function: str) -> Path:
         """Where the processes of a function, by its name in `app.py`, write their logs."""
@@ -257,6 +303,7 @@ class LocalStage:
     def _function(self, spec: FunctionSpec) -> Function:
         function = Function(spec, self.state_dir / f"{spec.name}.log")
         self._functions[spec.handler.rpartition(".")[2]] = function
+        self._ever_invoked.append(function)
         return function
 
     def _run(
