@@ -38,7 +38,8 @@ class Wanted(Struct, forbid_unknown_fields=True):
 class Told(Struct):
     """What is being done, and how often it was since the emulator began.
 
-    Shapes: iterators_expired, how many that nobody had read with yet; expirations, how many of these were answered so.
+    Shapes: iterators_expired, how many that nobody had read with yet; expirations, how many of these were answered so;
+            reads_since_expiry, how many GetRecords were answered with records, or with none, since any expired.
     """
 
     throttle_dynamodb: float = 0
@@ -47,6 +48,7 @@ class Told(Struct):
     publishes_delayed: int = 0
     iterators_expired: int = 0
     expirations: int = 0
+    reads_since_expiry: int = 0
 
 
 class Faults:
@@ -68,6 +70,7 @@ class Faults:
             self.told.iterators_expired += len(self._in_hand)
             self._expired |= self._in_hand
             self._in_hand.clear()
+            self.told.reads_since_expiry = 0
 
     async def meet(self, service: str, operation: str) -> Answer | None:
         """Let a request through, in its time; or answer it."""
@@ -92,6 +95,7 @@ class Faults:
             iterator = data.get("ShardIterator", "")
             self._in_hand.discard(iterator)
             if iterator not in self._expired:
+                self.told.reads_since_expiry += 1
                 return read(data)
             self._expired.discard(iterator)
             self.told.expirations += 1

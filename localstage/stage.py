@@ -26,7 +26,7 @@ from localstage.plan import MappingPlan, Planner, StagePlan
 from localstage.poller import EventSourceMapping, ShardProgress
 from localstage.reader import TRIM_HORIZON
 from localstage.redelivery import Redelivery
-from localstage.runtime import Function, FunctionSpec
+from localstage.runtime import WORK_SECONDS_BEFORE_A_KILL, Function, FunctionSpec
 from localstage.schedule import ScheduleRule
 from localstage.signature import SignatureCheck
 from localstage.source import Source
@@ -106,13 +106,15 @@ class LocalStage:
         """
         return {"API_AUTH": "none", **self.environment}
 
-    def kill_worker(self, function: str, patience_seconds: float) -> bool:
+    def kill_worker(
+        self, function: str, patience_seconds: float, after_seconds: float = WORK_SECONDS_BEFORE_A_KILL
+    ) -> bool:
         """Kill (SIGKILL) a process of a function in the middle of an invocation; wait until one is under way.
 
-        Shapes:  function, by its name in `app.py`.
+        Shapes:  function, by its name in `app.py`; after_seconds, how long it has to be at work.
         Returns: whether an invocation has ended by it; its mapping then delivers the batch again.
         """
-        return self._functions[function].kill_worker(patience_seconds)
+        return self._functions[function].kill_worker(patience_seconds, after_seconds)
 
     def usage(self) -> dict[str, Any]:
         """What was asked of the stage since it began, and what AWS would charge for.
