@@ -32,7 +32,7 @@ def beside(app: App, meter: Meter, faults: Faults) -> App:
         if scope["type"] != "http" or scope["path"] not in (USAGE, FAULTS):
             await app(scope, receive, send)
             return
-        status, answer = _answer(scope["method"], scope["path"], await _body(receive), meter, faults)
+        status, answer = _answer(scope["method"], scope["path"], await body_of(receive), meter, faults)
         content_type = (b"content-type", b"application/json")
         await send({"type": "http.response.start", "status": status, "headers": [content_type]})
         await send({"type": "http.response.body", "body": msgspec.json.encode(answer)})
@@ -72,7 +72,8 @@ def _answer(method: str, path: str, body: bytes, meter: Meter, faults: Faults) -
     return HTTPStatus.METHOD_NOT_ALLOWED, {"message": f"no {method} here"}
 
 
-async def _body(receive: Callable[[], Awaitable[Any]]) -> bytes:
+async def body_of(receive: Callable[[], Awaitable[Any]]) -> bytes:
+    """Read the whole body of an ASGI request."""
     parts = []
     while True:
         message = await receive()
