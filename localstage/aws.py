@@ -3,8 +3,6 @@
 from typing import Any
 
 import boto3
-import botocore.session
-from botocore.config import Config
 
 REGION = "us-east-1"
 ACCOUNT_ID = "000000000000"
@@ -20,15 +18,6 @@ def client(service: str, endpoint_url: str) -> Any:
     """A client of one service at the endpoint."""
     connected: Any = session()  # typed, it would take none but literal names
     return connected.client(service, endpoint_url=endpoint_url)
-
-
-def client_that_decodes_nothing(service: str, endpoint_url: str) -> Any:
-    """A client that leaves blobs in base64 and timestamps numbers: Lambda hands them on in this form."""
-    core = botocore.session.Session()
-    core.get_component("response_parser_factory").set_parser_defaults(blob_parser=str, timestamp_parser=float)
-    core.set_credentials(ACCESS_KEY, ACCESS_KEY)
-    connected: Any = boto3.Session(botocore_session=core, region_name=REGION)
-    return connected.client(service, endpoint_url=endpoint_url, config=Config(max_pool_connections=64))
 
 
 def environment_variables(endpoint_url: str) -> dict[str, str]:
