@@ -19,6 +19,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -172,8 +173,8 @@ class Function:
         with self._lock:
             self._closed = True
             environments = list(self._all)
-        for environment in environments:
-            environment.kill()
+        with ThreadPoolExecutor(max(1, len(environments))) as at_once:  # each takes a tenth of a second to be gone
+            list(at_once.map(_Environment.kill, environments))
         self._log.close()
 
     def _count(self, seconds: float) -> None:

@@ -3,6 +3,7 @@
 import platform
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from localstage import control, declarations
 from localstage.authorizer import TokenAuthorizer
 from localstage.aws import environment_variables, session
-from localstage.declarations import IAM
+from localstage.declarations import IAM, Declarations
 from localstage.destination import Destination
 from localstage.dynamodb import DynamoDBSource
 from localstage.emulator import Emulator, free_port, taken_port
@@ -32,9 +33,10 @@ from localstage.signature import SignatureCheck
 from localstage.source import Source
 from localstage.sqs import QueuePoller
 from ops import resources
-from ops.template import intrinsic_values, load, resolved
+from ops.template import Template, intrinsic_values, load, resolved
 
 ARCHITECTURE = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"  # as Lambda calls it
+Invoking = EventSourceMapping | QueuePoller | ScheduleRule
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -183,7 +185,7 @@ class LocalStage:
         Why:    a deployment leaves no container, and a metric that is added has to see the stream's beginning first.
                 The mappings of tables' streams go on from their checkpoints: on AWS no deployment touches them.
         """
-        plan = self._planned()
+        plan = self._planned(self._declared())
         self._mapped.close()
         self._deployed.close()
         self._deploy(plan)
@@ -199,20 +201,28 @@ class LocalStage:
 
     def _start(self) -> None:
         self._server = self._take_api_port()
-        self._running.enter_context(self._emulator)
-        self._template = self._create_resources()
-        self._running.callback(self._deployed.close)
-        self._running.callback(self._mapped.close)
-        self._deploy(self._planned())
+        with ThreadPoolExecutor(1) as meanwhile:  # the application takes as long to be imported as AWS to be there
+            declared = meanwhile.submit(self._declared)
+            self._running.enter_context(self._emulator)
+            self._template = self._create_resources()
+            self._running.callback(self._deployed.close)
+            self._running.callback(self._mapped.close)
+            self._deploy(self._planned(declared.result()))
         for mapping in self.plan.kinesis:
             self._map_stream(mapping)
         threading.Thread(target=self._server.serve_forever, args=(0.1,), name="gateway", daemon=True).start()
         self._running.callback(self._server.shutdown)
 
-    def _planned(self) -> StagePlan:
-        """What the project declares at this moment. Raises: StageError, for a table's stream that is not there too."""
-        planner = Planner(self.project_dir, self.stage, self._template, self.function_environment, self._mapping)
-        plan = planner.plan(declarations.read(self.project_dir, planner.app_environment()))
+    def _declared(self) -> Declarations:
+        """What the project declares at this moment. Raises: StageError."""
+        return declarations.read(self.project_dir, self._planner({}).app_environment())
+
+    def _planner(self, template: Template) -> Planner:
+        return Planner(self.project_dir, self.stage, template, self.function_environment, self._mapping)
+
+    def _planned(self, declared: Declarations) -> StagePlan:
+        """What is to run of what is declared. Raises: StageError, for a table's stream that is not there too."""
+        plan = self._planner(self._template).plan(declared)
         for mapping in plan.dynamodb:
             try:
                 self._table_stream(mapping).shards()
@@ -225,16 +235,21 @@ class LocalStage:
 
     def _deploy(self, plan: StagePlan) -> None:
         self.plan = plan
+        threads: list[Invoking] = []
         for mapping in plan.dynamodb:
             progress = self._progress.setdefault((mapping.function.name, mapping.stream), {})
-            self._run_mapping(mapping, self._table_stream(mapping), progress, self._deployed)
+            threads.append(self._run_mapping(mapping, self._table_stream(mapping), progress, self._deployed))
         for queue in plan.queues:
             function = self._function(queue.function)
             for _ in range(queue.function.concurrency):
-                self._run(QueuePoller(queue, function, self.endpoint_url), function, self._deployed)
+                threads.append(QueuePoller(queue, function, self.endpoint_url))
+                self._run(threads[-1], function, self._deployed)
         for schedule in plan.schedules:
             function = self._function(schedule.function)
-            self._run(ScheduleRule(function, schedule.seconds), function, self._deployed)
+            threads.append(ScheduleRule(function, schedule.seconds))
+            self._run(threads[-1], function, self._deployed)
+        for thread in threads:
+            self._deployed.callback(thread.stop)  # of all, before any is waited for: they end while others do
         api_function = self._closed_with_the_rest(plan.api_function)
         guards: dict[str, Guard] = {
             each.name: TokenAuthorizer(self._closed_with_the_rest(each.function), each.header, each.ttl_seconds)
@@ -290,7 +305,7 @@ class LocalStage:
 
     def _run_mapping(
         self, plan: MappingPlan, source: Source, progress: dict[str, ShardProgress], until: ExitStack
-    ) -> None:
+    ) -> EventSourceMapping:
         function = self._function(plan.function)
         mapping = EventSourceMapping(
             source=source,
@@ -301,6 +316,7 @@ class LocalStage:
             progress=progress,
         )
         self._run(mapping, function, until)
+        return mapping
 
     def _function(self, spec: FunctionSpec) -> Function:
         function = Function(spec, self.state_dir / f"{spec.name}.log")
@@ -308,9 +324,7 @@ class LocalStage:
         self._ever_invoked.append(function)
         return function
 
-    def _run(
-        self, thread: EventSourceMapping | QueuePoller | ScheduleRule, function: Function, until: ExitStack
-    ) -> None:
+    def _run(self, thread: Invoking, function: Function, until: ExitStack) -> None:
         """Start a thread that invokes a function. At the end it invokes no more, the function ends, then the thread."""
         thread.start()
         until.callback(thread.join)
