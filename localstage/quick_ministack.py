@@ -10,10 +10,9 @@ from typing import Any
 
 from ministack.services import dynamodb, dynamodb_streams, kinesis, sns
 
-from localstage import control, faults, meter, quick_json, quick_kinesis
+from localstage import control, faults, meter, quick_json, quick_kinesis, quick_query
 from localstage.faults import Faults
 from localstage.meter import Answer, Handler, Meter, Request, operation_of
-from localstage.quick_query import quick
 
 
 def watched(service: str, handle: Handler, counting: Meter, injected: Faults) -> Handler:
@@ -43,10 +42,10 @@ def main() -> None:
     from ministack import app  # noqa: PLC0415  it reads its settings when it is imported
 
     counting, injected = Meter(), Faults()
-    dynamodb._evaluate_condition = quick(dynamodb._evaluate_condition)
     quick_json.install(dynamodb, dynamodb_streams, kinesis)
     quick_kinesis.install(kinesis)
     meter.install(counting, dynamodb, kinesis, sns)
+    quick_query.install(dynamodb)
     faults.install(injected, kinesis, dynamodb_streams)
     for service, handle in app.SERVICE_HANDLERS.items():
         app.SERVICE_HANDLERS[service] = watched(service, handle, counting, injected)
