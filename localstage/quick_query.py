@@ -8,7 +8,6 @@ the condition of a Query is not of the form below is MiniStack's own affair.
 
 import re
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -59,7 +58,7 @@ class KeyRange(NamedTuple):
 
 
 class Partition(dict[str, Any]):
-    """The items of a partition by their sort keys."""
+    """The items of a partition by their sort keys; a partition becomes one when it is first asked about."""
 
     def __init__(self, *items: Any) -> None:
         super().__init__(*items)
@@ -86,16 +85,8 @@ class Partition(dict[str, Any]):
         return super().pop(key, *default)
 
 
-class Partitions(defaultdict[str, Any]):
-    """The partitions of a table: MiniStack asks for a `defaultdict(dict)`."""
-
-    def __init__(self, factory: Any = None, *items: Any) -> None:
-        super().__init__(Partition if factory is dict else factory, *items)
-
-
 def install(dynamodb: Any) -> None:
     """Make Query quick in MiniStack's module of DynamoDB."""
-    dynamodb.defaultdict = Partitions
     dynamodb._query = narrowed(dynamodb._query, dynamodb._tables)  # noqa: SLF001  MiniStack has no other way in
     dynamodb._evaluate_condition = quick(dynamodb._evaluate_condition)  # noqa: SLF001
 
@@ -110,10 +101,11 @@ def narrowed(query: Callable[[Any], Any], tables: Any) -> Callable[[Any], Any]:
             return query(data)
         is_of_the_table = asked.partition_key == table["pk_name"] and asked.sort_key in (None, table["sk_name"])
         whole = table["items"]
-        partition = whole.get(asked.partition)
-        if not is_of_the_table or not isinstance(partition, Partition):
+        if not is_of_the_table or asked.partition not in whole:
             return query(data)
-        table["items"] = {asked.partition: asked.among(partition)}
+        if not isinstance(whole[asked.partition], Partition):
+            whole[asked.partition] = Partition(whole[asked.partition])
+        table["items"] = {asked.partition: asked.among(whole[asked.partition])}
         try:
             return query(data)
         finally:

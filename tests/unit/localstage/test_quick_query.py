@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from ministack.services import dynamodb
 
 from localstage import quick_query
-from localstage.quick_query import Partition, Partitions, narrowed, quick
+from localstage.quick_query import Partition, narrowed, quick
 
 own = dynamodb._evaluate_condition
 query = dynamodb._query
@@ -57,7 +57,7 @@ def test_each_request_is_held_against_its_own_values():
 
 @pytest.fixture(params=["own", "quick"])
 def table(request, monkeypatch):
-    for name in ("defaultdict", "_query", "_evaluate_condition"):
+    for name in ("_query", "_evaluate_condition"):
         monkeypatch.setattr(dynamodb, name, getattr(dynamodb, name))  # so that what is installed is undone
     if request.param == "quick":
         quick_query.install(dynamodb)
@@ -129,8 +129,7 @@ def test_the_table_is_whole_again_whatever_became_of_the_query():
     def refuse(_):
         raise ValueError
 
-    items = Partitions(dict)
-    items["p"]["a"] = {"pk": text("p"), "sk": text("a")}
+    items = {"p": {"a": {"pk": text("p"), "sk": text("a")}}}
     tables = {"table": {"items": items, "pk_name": "pk", "sk_name": "sk"}}
     request = {
         "TableName": "table",
@@ -141,3 +140,14 @@ def test_the_table_is_whole_again_whatever_became_of_the_query():
         narrowed(refuse, tables)(request)
     assert tables["table"]["items"] is items
     assert isinstance(items["p"], Partition)
+    assert items["p"] == {"a": {"pk": text("p"), "sk": text("a")}}
+
+
+def test_ministack_is_shown_what_is_between_the_bounds_and_no_more():
+    shown = []
+    items = {"p": {key: {"pk": text("p"), "sk": text(key)} for key in "dbcae"}}
+    tables = {"table": {"items": items, "pk_name": "pk", "sk_name": "sk"}}
+    values = {":pk": text("p"), ":low": text("b"), ":high": text("c")}
+    request = {"TableName": "table", "KeyConditionExpression": RANGE, "ExpressionAttributeValues": values}
+    narrowed(lambda _: shown.append(tables["table"]["items"]), tables)(request)
+    assert [list(each["p"]) for each in shown] == [["b", "c"]]
