@@ -131,7 +131,8 @@ class Recording(Struct):
 
     Units:  epoch milliseconds; stopped_ms, when the load ended; complete_until_ms, what the API told when it was waited
             for, None when it did not come in time.
-    Shapes: duplicates_reported, by the functions themselves (at least as many as there were); None where unknown.
+    Shapes: duplicates_reported, by the functions themselves (at least as many as there were); None where unknown;
+            profile_name, as it was asked for; command, the whole line that began the run, without secrets.
     """
 
     run: Run
@@ -148,6 +149,8 @@ class Recording(Struct):
     duplicates_reported: int | None = None
     versions: dict[str, str] = {}
     machine: str = ""
+    profile_name: str = ""
+    command: str = ""
 
 
 def write(recording: Recording, path: Path) -> None:
