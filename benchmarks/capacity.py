@@ -1,36 +1,13 @@
-"""Write and read units as DynamoDB counts them, from the items that are put and read.
+"""A DynamoDB client that counts the units it takes, so that a benchmark sees those of its own calls alone.
 
-MiniStack answers one unit for a put of any size, so the benchmarks count by themselves. Of an item that is read they
-see what the projection leaves, a hundred bytes of keys less than is counted.
-
-Source: DynamoDB Developer Guide, "DynamoDB item sizes and formats" and "Capacity unit consumption for writes".
+Of an item that is read it sees what the projection leaves, a hundred bytes of keys less than is counted.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from typing import Any
 
-WRITE_UNIT_BYTES = 1024
-READ_UNIT_BYTES = 4096  # of a consistent read; ours are
-NUMBER_DIGITS_A_BYTE = 2
-
-
-def item_bytes(item: Mapping[str, Mapping[str, Any]]) -> int:
-    """The size of an item of text, numbers and binary values."""
-    return sum(len(name.encode()) + _value_bytes(value) for name, value in item.items())
-
-
-def _value_bytes(value: Mapping[str, Any]) -> int:
-    ((kind, content),) = value.items()
-    match kind:
-        case "S":
-            return len(content.encode())
-        case "B":
-            return len(content)
-        case "N":
-            digits = content.lstrip("-").replace(".", "").strip("0")
-            return -(-len(digits) // NUMBER_DIGITS_A_BYTE) + 1
-    raise ValueError(f"no item of ours has a value of the kind {kind}")
+from localstage.capacity import item_bytes, read_units, write_units
 
 
 class CountingClient:
@@ -39,12 +16,12 @@ class CountingClient:
     def __init__(self, client: Any) -> None:
         self._client = client
         self.write_units: Counter[str] = Counter()
-        self.read_units: Counter[str] = Counter()
+        self.read_units: defaultdict[str, float] = defaultdict(float)
 
     def put_item(self, **request: Any) -> dict[str, Any]:
         """DynamoDB's PutItem, with the capacity that it takes in the answer."""
         answer: dict[str, Any] = self._client.put_item(**request)
-        units = -(-item_bytes(request["Item"]) // WRITE_UNIT_BYTES)
+        units = write_units(None, request["Item"])
         self.write_units[request["TableName"]] += units
         return {**answer, "ConsumedCapacity": {"CapacityUnits": units}}
 
@@ -53,7 +30,9 @@ class CountingClient:
         answer: dict[str, Any] = self._client.batch_get_item(**request)
         for table, asked in request["RequestItems"].items():
             items = answer["Responses"].get(table, [])
-            self.read_units[table] += sum(_read_units([item]) for item in items) + len(asked["Keys"]) - len(items)
+            self.read_units[table] += sum(read_units(item_bytes(item), consistent=True) for item in items) + (
+                len(asked["Keys"]) - len(items)
+            )
         return answer
 
     def get_paginator(self, operation: str) -> "_CountingPaginator":
@@ -65,16 +44,11 @@ class CountingClient:
 
 
 class _CountingPaginator:
-    def __init__(self, paginator: Any, read_units: Counter[str]) -> None:
+    def __init__(self, paginator: Any, read_units: defaultdict[str, float]) -> None:
         self._paginator = paginator
         self._read_units = read_units
 
     def paginate(self, **request: Any) -> Iterator[dict[str, Any]]:
         for page in self._paginator.paginate(**request):
-            self._read_units[request["TableName"]] += _read_units(page["Items"])
+            self._read_units[request["TableName"]] += read_units(sum(map(item_bytes, page["Items"])), consistent=True)
             yield page
-
-
-def _read_units(items: Sequence[Mapping[str, Mapping[str, Any]]]) -> int:
-    """What a read of these together takes; one of nothing takes one."""
-    return max(1, -(-sum(map(item_bytes, items)) // READ_UNIT_BYTES))

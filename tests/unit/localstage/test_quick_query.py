@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ministack.services import dynamodb
 
-from localstage.quick_ministack import quick
+from localstage.quick_query import quick
 
 own = dynamodb._evaluate_condition
 texts = st.text(st.sampled_from("a#é\U0001f4b6"), max_size=3)
