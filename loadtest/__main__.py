@@ -14,9 +14,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
-from chalicelib.aws.dead_letters_reader import DeadLettersReader
+from chalicelib.errors import TransientError
+from chalicelib.records.letter import LettersError
 from loadtest import profile as profiles
 from loadtest import recording as recordings
 from loadtest import report as reports
@@ -29,15 +31,18 @@ from loadtest.generate.plan import PROGRESS, RECORDING, RUN, Plan, new_run_id
 from loadtest.processes import LocustProcesses
 from loadtest.profile import Profile, ProfileError
 from loadtest.progress import Show
-from loadtest.proof import Api, ApiError, Outcome, prove
+from loadtest.proof import Api, ApiError, prove
+from loadtest.proof.letters import stored
 from loadtest.recording import FaultDone, Recording, Run, StageKind
 from loadtest.resharding import ReshardUnderLoad
 from loadtest.target import HttpApi, Reached, TargetError, Where, ask_stream, now_ms, reached
 from loadtest.usage import between, counted, told_by_cloudwatch
 from localstage.terminal import interrupt_on_signals, port
+from ops import aws
 from ops.arguments import Parser, count, url
+from ops.survey import letters_bucket
 
-EXACT, DIFFERENT, REFUSED, UNPROVED, INTERRUPTED = 0, 1, 2, 3, 130
+REFUSED, UNPROVED, INTERRUPTED = 2, 3, 130  # what a verdict comes to, it tells itself
 OUT_DIR = Path("out") / "loadtest"
 EVENTS_A_WORKER = 20_000  # a second, which takes a third of a core
 POLL_SECONDS = 0.25
@@ -57,8 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(options, profile, show)
     except (ProfileError, TargetError) as error:
         return _told(str(error), REFUSED)
-    except (LoadError, ApiError) as error:
-        return _told(str(error), UNPROVED)
+    except (LoadError, ApiError, LettersError) as error:
+        return _told(f"nothing is proved: {error}", UNPROVED)
+    except (BotoCoreError, ClientError, TransientError) as error:
+        return _told(f"nothing is proved: {aws.reason(error)}", UNPROVED)
     except KeyboardInterrupt:
         return _told("interrupted; nothing is left running, and nothing was proved", INTERRUPTED)
 
@@ -105,7 +112,7 @@ def _load(options: argparse.Namespace, plan: Plan, found: Reached, show: Show) -
     try:
         recording = recordings.read(folder / RECORDING)
     except (OSError, msgspec.MsgspecError):
-        raise LoadError(f"the load could not be made: {folder / 'locust.log'} says why") from None
+        raise LoadError(f"the load was not made to its end; {folder / 'locust.log'} says why") from None
     recording.faults += faults
     api, kinesis = HttpApi(found.target.stage.api_url), found.target.client("kinesis")
     past_ms = recording.stopped_ms + found.target.clock_margin_ms
@@ -174,18 +181,14 @@ def _prove(recording: Recording, folder: Path, found: Reached, show: Show) -> in
             lambda done, total: show.wait("reckoning what has to come out", done / max(1, total)),
         )
         show.wait("comparing every group of every window", None)
-        letters = None
-        if found.target.stage.kind is not StageKind.AWS:
-            bucket = f"highwater-{found.target.stage.name}-dead-letters"
-            letters = DeadLettersReader(found.target.client("s3"), bucket).read_all()
+        bucket = letters_bucket(found.target.stage.name)
+        letters = stored(found.target.client("s3"), bucket, recording.run.started_ms)
         verdict = prove(recording, expected, Api(found.target.stage.api_url, found.token), letters=letters)
     report = reports.make(recording, verdict)
     _, page = reports.write(report, folder)
     reports.show(report, Console(highlight=False))
     show.say(f"the report: {page}")
-    if verdict.outcome is Outcome.DIFFERENT:
-        return DIFFERENT
-    return EXACT if verdict.outcome is Outcome.EXACT and verdict.objectives_held else UNPROVED
+    return verdict.exit_code
 
 
 def _waiting(until_ms: int | None, past_ms: int) -> str:

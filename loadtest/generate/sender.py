@@ -29,7 +29,9 @@ from loadtest.generate.pacing import Clock, when_due
 from loadtest.producer.delivery import REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX
 from loadtest.producer.shards import ShardMap
 
-LANES = 32  # shards share them, so that requests are few where shards are many
+# Shards share lanes, so that requests are few where shards are many: each costs 0.7 ms of CPU. (20 000 events a second
+# on 32 shards, CPU an event of the whole worker: by 32 lanes 12.5 µs, by 8 lanes 7.9.)
+LANES = 8
 # One request may hold slots that lie so far apart: within it Kinesis promises no order. `loadtest.traffic` has three
 # seconds between an event and one that has to come behind it.
 REQUEST_SPAN_MS = 1_000
@@ -153,20 +155,23 @@ class Sender:
 
     def _pack(self) -> None:
         shards = self._shards
-        lane_of = self._lanes_of(shards)
+        lane_of: dict[str, Lane] = {}  # by partition key, of which a run has as many as customers
         while True:
             slot = self._due.get()
             self._wait_until(lambda: self._held_bytes < HELD_BYTES_MAX)
             if self._shards is not shards:
                 self._wait_until(lambda: not self._held_bytes)
-                shards = self._shards
-                lane_of = self._lanes_of(shards)
+                shards, lane_of = self._shards, {}
             for record in slot.records(shards):
                 self._held_bytes += record.size_bytes
-                lane_of[shards.shard_of(record.partition_key)].add(Parcel(record, slot.due_ms))
+                lane = lane_of.get(record.partition_key)
+                if lane is None:
+                    lane = self._lane_for(record.partition_key, shards)
+                    lane_of[record.partition_key] = lane
+                lane.add(Parcel(record, slot.due_ms))
 
-    def _lanes_of(self, shards: ShardMap) -> dict[str, Lane]:
-        return {shard_id: self._lanes[place % LANES] for place, shard_id in enumerate(shards.ids)}
+    def _lane_for(self, partition_key: str, shards: ShardMap) -> Lane:
+        return self._lanes[shards.ids.index(shards.shard_of(partition_key)) % LANES]
 
     def _deliver_all(self, lane: Lane) -> None:
         while True:
