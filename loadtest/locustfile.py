@@ -39,8 +39,7 @@ class RunShape(LoadTestShape):
 def add_arguments(parser: LocustArgumentParser) -> None:
     """Add the load test's own; `--profile` is one of Locust's."""
     parser.set_defaults(profile="smoke")
-    group = parser.add_argument_group("Highwater")
-    add = group.add_argument
+    add = parser.add_argument  # not a group's: what is in one the web UI does not show
     add("--stage", default="local", help="The stage to load; local is the one that runs on this machine (make stage)")
     add("--api-url", default="", help="Where its API is, if not where its stack tells, or on 127.0.0.1:8000")
     add("--endpoint-url", default="", help="Where its AWS is, if not AWS itself, or on 127.0.0.1:4566")

@@ -50,7 +50,7 @@ SKEW_MS_MAX = 5_000  # late and future events would not be what the profile says
 LAG_MS_MAX = 30_000
 # An idle shard is up to a minute behind, for no more than the tick of each minute comes to it; so one that seems to lag
 # gets a tick, and time for it.
-TICK_SECONDS = 20
+TICK_SECONDS = 15
 TICK_SECONDS_OWN = 60  # whose first batch starts its processes
 TOKEN_SECONDS = 75  # functions keep what they read of tokens for a minute
 TOKEN_SPARE_MS = 3_600_000

@@ -186,6 +186,8 @@ class Conductor:
 
     def _write(self, run: Run) -> None:
         stopped_ms = now_ms()
+        for seat in self._seats.keys() - self._done:
+            self._lost.setdefault(seat, stopped_ms)
         told = Recording(
             run=run,
             stage=self._plan.target.stage,
@@ -219,7 +221,7 @@ class Conductor:
             tell=lambda _until_ms: None,
         )
         recording.write(told, self.folder / RECORDING)
-        logger.info("loadtest: recorded; prove it: python -m loadtest.verify %s", self.folder)
+        logger.info("loadtest: recorded; prove it: python -m loadtest.verify %s (docs/loadtest.md)", self.folder)
 
     def _ledgers_of_lost(self, run: Run) -> Iterable[Ledger]:
         """Of what the stream has taken of a worker that was lost nobody knows anything."""

@@ -182,10 +182,10 @@ class Sender:
 
     def _deliver(self, request: Sequence[Parcel]) -> None:
         """Put records until all are accepted: exponential backoff with full jitter."""
-        attempt = 0
+        pause_seconds = BACKOFF_BASE_SECONDS
         while request := self._put_once(request):
-            gevent.sleep(self._chance() * min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2**attempt))
-            attempt += 1
+            gevent.sleep(self._chance() * pause_seconds)
+            pause_seconds = min(BACKOFF_CAP_SECONDS, 2 * pause_seconds)
 
     def _put_once(self, request: Sequence[Parcel]) -> Sequence[Parcel]:
         """Put records. Returns: those that were not accepted, or of which nobody can tell."""
