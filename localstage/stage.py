@@ -79,6 +79,7 @@ class LocalStage:
         self._mapping = dict(mapping or {})
         self._emulator = Emulator(aws_port, self.state_dir / "aws.log")
         self._functions: dict[str, Function] = {}
+        self._rules: list[ScheduleRule] = []
         self._ever_invoked: list[Function] = []  # those of earlier deployments too
         self._running = ExitStack()
         self._deployed = ExitStack()  # the functions, until the next deployment
@@ -199,6 +200,11 @@ class LocalStage:
         for mapping in self.plan.kinesis:
             self._map_stream(replace(mapping, starting_position=TRIM_HORIZON))
 
+    def run_schedules(self) -> None:
+        """Have what is invoked at a rate invoked now as well, and wait for it: `tick`, so that answers are complete."""
+        for rule in self._rules:
+            rule.invoke()
+
     def _start(self) -> None:
         self._server = self._take_api_port()
         with ThreadPoolExecutor(1) as meanwhile:  # the application takes as long to be imported as AWS to be there
@@ -244,10 +250,10 @@ class LocalStage:
             for _ in range(queue.function.concurrency):
                 threads.append(QueuePoller(queue, function, self.endpoint_url))
                 self._run(threads[-1], function, self._deployed)
-        for schedule in plan.schedules:
-            function = self._function(schedule.function)
-            threads.append(ScheduleRule(function, schedule.seconds))
-            self._run(threads[-1], function, self._deployed)
+        self._rules = [ScheduleRule(self._function(each.function), each.seconds) for each in plan.schedules]
+        for rule in self._rules:
+            threads.append(rule)
+            self._run(rule, rule.function, self._deployed)
         for thread in threads:
             self._deployed.callback(thread.stop)  # of all, before any is waited for: they end while others do
         api_function = self._closed_with_the_rest(plan.api_function)
