@@ -21,7 +21,6 @@ from chalicelib.errors import TransientError
 from chalicelib.records.letter import LettersError
 from loadtest import profile as profiles
 from loadtest import recording as recordings
-from loadtest import report as reports
 from loadtest.completeness import wait_until_complete
 from loadtest.demo import duplicates_reported
 from loadtest.expectation import expect
@@ -174,6 +173,8 @@ def _latest(path: Path) -> Progress | None:
 
 def _prove(recording: Recording, folder: Path, found: Reached, show: Show) -> int:
     """Prove and report. Returns: the exit code."""
+    from loadtest import report as reports  # noqa: PLC0415 (its charts load for a second, which a refusal is spared)
+
     with show.live(0):
         expected = expect(
             recording.run,
