@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace, profile: Profile, show: Show) -> int:
         show.say(f"run {run_id}: {profile.description}")
         show.say(f"loading stage {found.target.stage.name} at {found.target.stage.api_url}")
         command = shlex.join(["python", "-m", "loadtest", *sys.argv[1:]])
-        plan = Plan(run_id, options.profile, profile, found.target, str(folder), command)
+        plan = Plan(run_id, options.profile, profile, found.target, str(folder), command, found.token is not None)
         recording = _load(options, plan, found, show)
         return _prove(recording, folder, found, show)
 

@@ -142,7 +142,7 @@ class Conductor:
             os.environ[TOKEN_VARIABLE] = found.token
             self._held.callback(os.environ.pop, TOKEN_VARIABLE, None)
         folder = str(OUT_DIR / run_id)
-        return Plan(run_id, options.profile, profile, found.target, folder, " ".join(sys.argv))
+        return Plan(run_id, options.profile, profile, found.target, folder, " ".join(sys.argv), found.token is not None)
 
     def _begin(self) -> None:
         """Number the users among their kind, and have all begin."""
@@ -156,15 +156,16 @@ class Conductor:
         )
         self._heard = dict.fromkeys(self._seats, time.monotonic())
         (self.folder / RUN).write_bytes(msgspec.json.encode(self._run))
-        self._runner.send_message(BEGIN, encode(Begin(self._run, target, self._numbers)))
+        self._runner.send_message(BEGIN, encode(Begin(self._run, target, self._numbers, self._plan.needs_token)))
 
     def _is_over(self) -> bool:
         """Whether every user is done, or lost."""
         for seat in self._seats:
-            is_silent = time.monotonic() - self._heard.get(seat, 0) > LOST_SECONDS
-            if seat in self._done or seat in self._lost or not (is_silent or self._has_quit(seat)):
+            silent_seconds = time.monotonic() - self._heard[seat]
+            is_gone = silent_seconds > LOST_SECONDS or self._has_quit(seat)
+            if seat in self._done or seat in self._lost or not is_gone:
                 continue
-            self._lost[seat] = now_ms()
+            self._lost[seat] = now_ms() - int(silent_seconds * 1000)
             logger.error("loadtest: %s is lost", self._name_of(seat))
         return self._seats.keys() <= self._done | self._lost.keys()
 

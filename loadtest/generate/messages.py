@@ -22,11 +22,15 @@ class Present(Struct, frozen=True):
 
 
 class Begin(Struct, frozen=True):
-    """The run begins. Shapes: seats, by each user's seat its number among its kind."""
+    """The run begins.
+
+    Shapes: seats, by each user's seat its number among its kind; needs_token, whether the API lets nobody in without.
+    """
 
     run: Run
     target: Target
     seats: dict[str, int]
+    needs_token: bool
 
 
 class Seen(Struct):

@@ -17,7 +17,11 @@ VERSIONS = ("locust", "gevent", "boto3", "msgspec", "orjson", "ministack")
 
 
 class Plan(Struct, frozen=True):
-    """What the master is to do. Shapes: folder, where all is written to; command, the line that began it."""
+    """What the master is to do.
+
+    Shapes: folder, where all is written to; command, the line that began it; needs_token, whether
+            the API lets nobody in without one.
+    """
 
     run_id: str
     profile_name: str
@@ -25,6 +29,7 @@ class Plan(Struct, frozen=True):
     target: Target
     folder: str
     command: str
+    needs_token: bool
 
 
 def new_run_id() -> str:

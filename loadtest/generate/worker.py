@@ -1,6 +1,7 @@
 """A worker's side of the run: its users take seats, wait until all are there, and tell the master what they see."""
 
 import itertools
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,8 @@ from locust.env import Environment
 from loadtest.generate.messages import BEGIN, PRESENT, SEEN, Begin, Present, Seen, encode
 from loadtest.recording import Ledger
 from loadtest.target import TOKEN_VARIABLE
+
+logger = logging.getLogger(__name__)
 
 TELL_SECONDS = 1.0
 
@@ -63,4 +66,7 @@ class Worker:
         self._begin = AsyncResult()
 
     def _on_begin(self, environment: Environment, msg: Any) -> None:  # noqa: ARG002 (Locust calls it by these names)
-        self._begin.set(msgspec.json.decode(msg.data, type=Begin))
+        begin = msgspec.json.decode(msg.data, type=Begin)
+        if begin.needs_token and not self.headers:
+            logger.error("loadtest: the API wants a token, and %s is not set for this worker", TOKEN_VARIABLE)
+        self._begin.set(begin)
