@@ -25,7 +25,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stage check lint format types imports simulate bench screenshots package preflight deploy deploy-local clean
+.PHONY: help setup demo test stage loadtest check lint format types imports simulate bench screenshots package preflight deploy deploy-local clean
 
 help: ## Print every target with what it does
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ test: $(READY) $(NODE_READY) ## Run the tests
 
 stage: $(READY) ## Run a local stage: AWS on 127.0.0.1:4566 (AWS_PORT=…), the API on :8000 (API_PORT=…); Ctrl-C stops it
 	$(BIN)/python -m localstage $(call option,AWS_PORT,--aws-port) $(call option,API_PORT,--api-port)
+
+loadtest: $(READY) ## Load a stage and prove every count: make loadtest STAGE=local PROFILE=smoke (WORKERS=…)
+	@$(BIN)/python -m loadtest $(call option,STAGE,--stage) $(call option,PROFILE,--profile) $(call option,WORKERS,--workers)
 
 check: lint types imports test ## What CI runs: lint, types, import contracts, tests
 

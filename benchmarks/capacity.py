@@ -1,40 +1,15 @@
-"""Write and read units as DynamoDB counts them, from the items that are put and read.
+"""A DynamoDB client that counts the requests and units that it takes, so that a benchmark sees its own calls alone.
 
-MiniStack answers one unit for a put of any size, so the benchmarks count by themselves. Of an item that is read they
-see what the projection leaves, a hundred bytes of keys less than is counted.
-
-Source: DynamoDB Developer Guide, "DynamoDB item sizes and formats" and "Capacity unit consumption for writes".
+Of an item that is read it sees what the projection leaves, a hundred bytes of keys less than is counted; on
+`benchmarks.memory_dynamodb` it sees all of it.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-WRITE_UNIT_BYTES = 1024
-READ_UNIT_BYTES = 4096  # of a consistent read; ours are
-NUMBER_DIGITS_A_BYTE = 2
-COLLECTION_BYTES = 3  # of a map or list, and one for each of its entries
-
-
-def item_bytes(item: Mapping[str, Mapping[str, Any]]) -> int:
-    """The size of an item of text, numbers, binary values and maps of these."""
-    return sum(len(name.encode()) + _value_bytes(value) for name, value in item.items())
-
-
-def _value_bytes(value: Mapping[str, Any]) -> int:
-    ((kind, content),) = value.items()
-    match kind:
-        case "S":
-            return len(content.encode())
-        case "B":
-            return len(content)
-        case "N":
-            digits = content.lstrip("-").replace(".", "").strip("0")
-            return -(-len(digits) // NUMBER_DIGITS_A_BYTE) + 1
-        case "M":
-            return COLLECTION_BYTES + item_bytes(content) + len(content)
-    raise ValueError(f"no item of ours has a value of the kind {kind}")
+from localstage.capacity import item_bytes, read_units, write_units
 
 
 class CountingClient:
@@ -47,11 +22,11 @@ class CountingClient:
         self._client = client
         self.requests: Counter[tuple[str, str]] = Counter()
         self.write_units: Counter[str] = Counter()
-        self.read_units: Counter[str] = Counter()
+        self.read_units: defaultdict[str, float] = defaultdict(float)
 
     def put_item(self, **request: Any) -> dict[str, Any]:
         """DynamoDB's PutItem, with the capacity that it takes in the answer. No item of ours replaces a larger one."""
-        units = -(-item_bytes(request["Item"]) // WRITE_UNIT_BYTES)
+        units = write_units(None, request["Item"])
         self.requests[request["TableName"], "PutItem"] += 1
         self.write_units[request["TableName"]] += units
         answer: dict[str, Any] = self._client.put_item(**request)
@@ -61,7 +36,7 @@ class CountingClient:
         """DynamoDB's GetItem."""
         answer: dict[str, Any] = self._client.get_item(**request)
         self.requests[request["TableName"], "GetItem"] += 1
-        self.read_units[request["TableName"]] += _read_units([answer["Item"]] if "Item" in answer else [])
+        self.read_units[request["TableName"]] += _read([answer["Item"]] if "Item" in answer else [])
         return answer
 
     def batch_get_item(self, **request: Any) -> dict[str, Any]:
@@ -70,7 +45,7 @@ class CountingClient:
         for table, asked in request["RequestItems"].items():
             items = answer["Responses"].get(table, [])
             self.requests[table, "BatchGetItem"] += 1
-            self.read_units[table] += sum(_read_units([item]) for item in items) + len(asked["Keys"]) - len(items)
+            self.read_units[table] += sum(_read([item]) for item in items) + len(asked["Keys"]) - len(items)
         return answer
 
     def query(self, **request: Any) -> dict[str, Any]:
@@ -89,7 +64,7 @@ class CountingClient:
         return SimpleNamespace(paginate=paginate)
 
     def _counted(self, table: str, page: dict[str, Any]) -> dict[str, Any]:
-        units = _read_units(page["Items"])
+        units = _read(page["Items"])
         self.requests[table, "Query"] += 1
         self.read_units[table] += units
         return {**page, "ConsumedCapacity": {"CapacityUnits": units}}
@@ -98,6 +73,6 @@ class CountingClient:
         return getattr(self._client, name)
 
 
-def _read_units(items: Sequence[Mapping[str, Mapping[str, Any]]]) -> int:
-    """What a read of these together takes; one of nothing takes one."""
-    return max(1, -(-sum(map(item_bytes, items)) // READ_UNIT_BYTES))
+def _read(items: Sequence[Mapping[str, Any]]) -> float:
+    """What a consistent read of these together takes; one of nothing takes one."""
+    return read_units(sum(map(item_bytes, items)), consistent=True)

@@ -14,7 +14,7 @@ from operator import eq, gt, lt
 from types import SimpleNamespace
 from typing import Any
 
-from benchmarks.capacity import item_bytes
+from localstage.capacity import item_bytes
 
 PAGE_BYTES_MAX = 1024 * 1024
 COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {"=": eq, "<": lt, ">": gt}

@@ -72,7 +72,7 @@ class Spent(Struct):
     cpu_s: float = 0.0
     requests: int = 0
     write_units: int = 0
-    read_units: int = 0
+    read_units: float = 0.0
     publishes: int = 0
 
 
@@ -130,6 +130,7 @@ class SimulatedStage:
             name: defaultdict(list) for name in ("fan_out", "rollup")
         }
         self._changes: list[list[StoredChange]] = []
+        self._put: list[Item] = []
         self._now_ms = STARTED_MS
         self._topic = _Topic()
         self._stream = _Stream([f"shardId-{number:012d}" for number in range(load.shards)])
@@ -162,7 +163,7 @@ class SimulatedStage:
             client, spent = self.client(name), self._spent[name]
             spent.requests = client.requests.total()
             spent.write_units = client.write_units.total()
-            spent.read_units = client.read_units.total()
+            spent.read_units = sum(client.read_units.values())
         of_ingest, stand_for = self._spent["ingest"], 1 + load.others
         self._spent["ingest"] = Spent(*(stand_for * count for count in astuple(of_ingest)))
         ids = stand_for * self.client("ingest").write_units[IDS]
@@ -245,15 +246,21 @@ class SimulatedStage:
         done = work()
         self._spent[name].cpu_s += process_time() - started
         self._spent[name].invocations += 1
+        self._pass_on()
         return done
 
     def _note(self, table: str, item: Item) -> None:
-        if table != AGGREGATES:
-            return
-        self._tell(item)
-        for other in self._others_of(item):
-            self.database.keep(AGGREGATES, other)
-            self._tell(other)
+        if table == AGGREGATES:
+            self._put.append(item)
+
+    def _pass_on(self) -> None:
+        """Have the table's stream tell of what was put, and put what other shards put at the same time."""
+        put, self._put = self._put, []
+        for item in put:
+            self._tell(item)
+            for other in self._others_of(item):
+                self.database.keep(AGGREGATES, other)
+                self._tell(other)
 
     def _others_of(self, item: Item) -> Iterator[Item]:
         """What the shards put that the one stands for that has put this."""

@@ -22,7 +22,7 @@ from aws_lambda_powertools.utilities.idempotency import (
     idempotent_function,
 )
 
-from benchmarks.capacity import WRITE_UNIT_BYTES, CountingClient, item_bytes
+from benchmarks.capacity import CountingClient
 from benchmarks.engines.engine import KPL, RECORDS, Pass, timed
 from benchmarks.engines.highwater import Keeping, count
 from benchmarks.engines.in_lambda import Context
@@ -31,6 +31,7 @@ from benchmarks.engines.workload import Batch, LambdaEvent, Workload
 from benchmarks.ingest_cpu import make_ingest
 from chalicelib.aggregates.metric import Metric
 from localstage import aws
+from localstage.capacity import WRITE_UNIT_BYTES, item_bytes
 from ops.resources import ensure
 
 IDEMPOTENCY_TABLE = "bench-idempotency"

@@ -152,18 +152,21 @@ class Comparison:
         counted = row.values[name]
         if least == most:
             is_right = counted == most
-            expected = _text(most)
         elif self._metric.kinds[name] == "mean":  # it neither rises nor falls with what is added
             is_right = counted is not None and counted == self._mean(row)
-            expected = "the sum by the count"
         else:
-            low, high = sorted(Decimal(0) if each is None else Decimal(each) for each in (least, most))
+            low, high = _ends(least, most)
             # With no event that is sure there is no least value: any up to the greatest, or from the smallest, will do.
-            is_open = least is None and self._metric.kinds[name] in ("min", "max")
+            is_open = least is None and self._metric.kinds[name] in {"min", "max"}
             is_right = counted is not None and (is_open or low <= counted <= high)
-            expected = f"{_text(low)} to {_text(high)}"
-        if not is_right:
-            self._differ(Kind.VALUE, row, name, expected, _text(counted))
+        if is_right:
+            return
+        expected = "the sum by the count"
+        if least == most:
+            expected = _text(most)
+        elif self._metric.kinds[name] != "mean":
+            expected = " to ".join(map(_text, _ends(least, most)))
+        self._differ(Kind.VALUE, row, name, expected, _text(counted))
 
     def _mean(self, row: Row) -> Value:
         kinds = {kind: name for name, kind in self._metric.kinds.items()}
@@ -246,6 +249,11 @@ def _by_window(truths: Truths, windows: Collection[int]) -> Mapping[int, list[Tr
         if window_ms in windows:
             by_window[window_ms].append(truth)
     return by_window
+
+
+def _ends(least: Any, most: Any) -> tuple[Decimal, Decimal]:
+    low, high = sorted(Decimal(0) if each is None else Decimal(each) for each in (least, most))
+    return low, high
 
 
 def _combined(combine: Callable[[list[Any]], Any], values: list[Any]) -> Decimal:

@@ -116,16 +116,17 @@ class _Proof:
         """See what of the answers proves too little."""
         for each in compared:
             if each.overflowed:
+                windows = "window has" if each.overflowed == 1 else "windows have"
                 self._notes.append(
-                    f"{each.metric}: {each.overflowed:,} windows have more groups than the metric tells apart; there "
+                    f"{each.metric}: {each.overflowed:,} {windows} more groups than the metric tells apart; there "
                     "totals were compared"
                 )
         if not sum(each.values for each in compared):
             self._unproved.append("nothing was compared")
         until_ms = self._answers.complete_until_ms
-        if until_ms is not None and until_ms < (self._recording.complete_until_ms or 0):
+        if until_ms is not None and until_ms < self._recording.stopped_ms:
             told = format_instant(max(0, until_ms))
-            self._unproved.append(f"the answers were complete until {told}, which is less than had been waited for")
+            self._unproved.append(f"the answers were complete until {told}, which is before the load ended")
 
     def _described(self) -> dict[str, MetricFacts]:
         """The metrics to compare, as the stage describes them."""

@@ -1,4 +1,4 @@
-"""What a load test comes to, in figures. Pure, but for the table of prices. `docs/loadtest.md` tells the schema.
+"""What a load test comes to, in figures. Pure, but for the table of prices. `README.md` tells the schema.
 
 Percentiles are by nearest rank (`loadtest.percentiles`); a probe that was never visible, and a question that was not
 answered, are longer than any that was.

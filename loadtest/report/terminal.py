@@ -21,7 +21,7 @@ def show(report: Report, console: Console) -> None:
     if report.cost is not None:
         console.print(_cost(report))
     for number, fault in enumerate(report.faults, 1):
-        done = "on purpose" if fault.happened else "[yellow]not done[/]"
+        done = "happened" if fault.happened else "[yellow]not done[/]"
         after = (fault.at_ms - report.started_ms) / 1000
         console.print(
             f"{number}. {done} after {after:.1f} s: {escape(fault.kind)}: {escape(fault.what)}", soft_wrap=True

@@ -61,7 +61,7 @@ class Schedule:
         return self.starts_ms[slots] + (numbers - firsts) * self.widths_ms[slots] // (self.firsts[slots + 1] - firsts)
 
     def spread_before(self, due_ms: Ints, chance: Ints) -> Ints:
-        """An event for each of these instants, due before it: one of the slot before that in which it lies.
+        """An event for each of these instants, due by then: one of the slot before that in which it lies.
 
         Shapes: chance, 32 random bits each. Returns: numbers; -1 where there is no such event.
         """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.capacity import CountingClient, item_bytes
+from benchmarks.capacity import CountingClient
 from benchmarks.memory_dynamodb import ConditionalCheckFailedException, MemoryDynamoDB
 from benchmarks.priced import price
 from benchmarks.simulated_stage import AGGREGATES, Load, SimulatedStage, partitions_needed
@@ -88,7 +88,3 @@ def test_a_put_that_is_refused_takes_its_units():
             ConditionExpression="attribute_not_exists(pk)",
         )
     assert client.write_units[AGGREGATES] == 2
-
-
-def test_a_map_counts_its_entries():
-    assert item_bytes({"m": {"M": {"a": {"S": "bc"}}}}) == 1 + 3 + 1 + (1 + 2)

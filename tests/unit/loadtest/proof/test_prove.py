@@ -274,7 +274,7 @@ def test_a_quantile_of_a_wrong_rank_is_told(world: World) -> None:
 
 def test_quantiles_that_are_off_too_often_are_told_although_each_may_be() -> None:
     """Each by two bounds, which one of a million may be; that all are is no chance."""
-    arrivals = Arrivals(rate=2_000, seconds=300)
+    arrivals = Arrivals(rate=60, seconds=600)
     world = make_world(Profile("quantiles", arrivals, Events(customers=5, currencies=8), Analysts(probes=0)), probes=0)
     for (window_ms, group), values in world.api.rows["order_value"].items():
         amounts: Ranked = world.expected.metrics["order_value"][window_ms, group]["amounts"]
@@ -437,8 +437,10 @@ def test_a_fault_that_did_not_happen_is_unproved(world: World) -> None:
 
 
 def test_answers_that_are_not_complete_are_unproved(world: World) -> None:
-    world.api.complete_until_ms = world.recording.complete_until_ms - 1
+    world.api.complete_until_ms = world.recording.stopped_ms - 1
     assert "complete until" in of(world).unproved[0]
+    world.api.complete_until_ms += 1
+    assert of(world).outcome is Outcome.EXACT
     world.recording = replace(world.recording, complete_until_ms=None)
     assert of(world).unproved == ["the answers were not complete in time"]
 

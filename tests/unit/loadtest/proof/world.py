@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from math import ceil
 from typing import Any
+
+from msgspec.structs import replace
 
 from chalicelib import definitions
 from chalicelib.aggregates.windows import format_instant, parse_instant
@@ -24,8 +27,7 @@ Rows = dict[tuple[int, tuple[str | None, ...]], dict[str, Any]]
 
 def quantile(amounts: Ranked, rank: float) -> Decimal:
     """The least amount at or below which this share of them lies."""
-    cents = next(each for each in amounts.cents if amounts.ranks(Decimal(each).scaleb(-2))[1] >= rank)
-    return Decimal(cents).scaleb(-2)
+    return Decimal(amounts.cents[max(0, ceil(rank * len(amounts)) - 1)]).scaleb(-2)
 
 
 def told(metric: str, truth: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +103,7 @@ def copy_of(world: World) -> World:
         {name: {place: dict(values) for place, values in rows.items()} for name, rows in of_all.items()}
         for of_all in (api.rows, api.together)
     )
-    return World(world.recording, world.expected, FakeApi(*copies, dict(api.letters)))
+    return World(replace(world.recording), world.expected, FakeApi(*copies, dict(api.letters)))
 
 
 def make_world(
