@@ -105,12 +105,12 @@ class PackagedStage(NamedTuple):
 
 
 @contextmanager
-def packaged_stage() -> Iterator[PackagedStage]:
+def packaged_stage(shards: int = 1) -> Iterator[PackagedStage]:
     """Package the functions, with resources on an emulated AWS."""
     with tempfile.TemporaryDirectory() as text, Emulator(0, Path(text) / "aws.log") as emulator:
         url, folder = emulator.endpoint_url, Path(text)
         package(PROJECT, PACKAGED_STAGE, folder / "out")
-        made = resources.ensure(STAGE, endpoint_url=url, session=aws.session(), shards=1).physical_ids
+        made = resources.ensure(STAGE, endpoint_url=url, session=aws.session(), shards=shards).physical_ids
         environment = {
             **aws.environment_variables(url),
             "STAGE": STAGE,
