@@ -179,5 +179,5 @@ A partial is written whole with each batch, so what groups cost is their bytes, 
 count and a sum. An item holds {ITEM_BYTES_MAX // 1000} KB; `buckets` deal groups to several items, here a thousand to
 each. A metric that says nothing has one bucket and 1 000 groups: those beyond share one overflow group, and totals stay
 exact. The more groups, the fewer events a batch has for each, down to one: at a million groups a batch of 50 000 events
-writes again nearly all that its window holds so far, and that is where an item an event begins to be no dearer.
+writes again all that its window holds so far, and an event costs a third of what an item of its own would.
 """

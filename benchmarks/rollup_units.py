@@ -145,5 +145,5 @@ def describe(figures: Mapping[str, float]) -> Part:
                 ],
             )
         ],
-        headlines=[Headline("write units of the rollups beside those of `ingest`, rollups each 30 s", f"{share:.1%}")],
+        headlines=[Headline("write units of the rollups beside those of `ingest`, rollups each 30 s", f"{share:.2%}")],
     )
