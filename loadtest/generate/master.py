@@ -24,7 +24,7 @@ from locust.runners import LocalRunner, MasterRunner
 from loadtest import profile as profiles
 from loadtest import recording
 from loadtest.completeness import wait_until_complete
-from loadtest.generate.gathered import Gathered
+from loadtest.generate.gathered import SETTLED_SECONDS, Gathered
 from loadtest.generate.messages import BEGIN, PRESENT, SEEN, Begin, Present, Seen, encode
 from loadtest.generate.plan import (
     PLAN_VARIABLE,
@@ -179,7 +179,7 @@ class Conductor:
         with (self.folder / PROGRESS).open("ab", buffering=0) as lines:
             while True:
                 gevent.sleep(1)
-                if self._run is None or now_ms() < self._run.started_ms:
+                if self._run is None or now_ms() < self._run.started_ms + SETTLED_SECONDS * 1000:
                     continue
                 progress = self._gathered.progress((now_ms() - self._run.started_ms) // 1000)
                 progress.note = "; ".join(f"{self._name_of(seat)} is lost" for seat in self._lost)
