@@ -121,7 +121,7 @@ def describe(figures: Mapping[str, Any]) -> Part:
     totals = [row["total"] for row in rows]
     spread = max(totals) / min(totals) - 1
     per_load = [
-        f"at {load['events_a_second']:,} events/s a shard {_changes(load['rows'])} on {_counts(load['rows'][1:])} shards"
+        f"at {load['events_a_second']:,} events/s a shard {_changes(load['rows'])} on {_counts(load['rows'][1:])}"
         for load in loads
     ]
     chart = Chart(
@@ -129,7 +129,7 @@ def describe(figures: Mapping[str, Any]) -> Part:
         "US dollars for a million events by the number of shards, for each load",
         bind(_draw, loads),
     )
-    measured = "; ".join(per_load) + ", beside 1"
+    measured = "; ".join(per_load) + " shards, beside 1"
     return Part(
         "Growth with the stream",
         TEXT,
