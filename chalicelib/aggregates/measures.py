@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Overflow
 from functools import partial, reduce
 from math import ceil
-from operator import itemgetter
+from operator import add, itemgetter
 from typing import Any, ClassVar
 
 from msgspec import Struct
@@ -24,6 +24,7 @@ ROUNDED = Context(prec=96, rounding=ROUND_HALF_EVEN)
 
 Value = int | Decimal  # what a measure answers
 State = Value | bytes  # what is stored for it
+Reduce = Callable[[Sequence[Any]], State]  # from a group's values to an accumulator's state
 Finish = Callable[[Sequence[State]], Value | None]  # from a group's states to a measure's answer
 
 
@@ -51,13 +52,19 @@ class Accumulator(Struct, frozen=True):
         """Whether its field is a number to measure; otherwise its values are only told apart."""
         return True
 
-    def reduce(self, values: Sequence[Any]) -> State:
-        """Make the state of these values of its field. It runs in the thread's context, which callers set to EXACT."""
-        return REDUCE[self.kind](values)
+    @property
+    def reduce(self) -> Reduce:
+        """What makes the state of values of its field. It runs in the thread's context, which callers set to EXACT."""
+        return REDUCE[self.kind]
 
     def merge(self, states: Iterable[Any]) -> State:
         """Make one state of several, of which there is at least one."""
         return MERGE[self.kind](states)
+
+    @property
+    def merge_two(self) -> Callable[[Any, Any], State]:
+        """What makes one state of two; the same as `merge`."""
+        return MERGE_TWO[self.kind]
 
 
 class Sketch(Accumulator, frozen=True, kw_only=True):
@@ -73,6 +80,10 @@ class Sketch(Accumulator, frozen=True, kw_only=True):
     def state_type(self) -> type[State]:  # noqa: D102  as Accumulator's
         return bytes
 
+    @property
+    def merge_two(self) -> Callable[[Any, Any], State]:  # noqa: D102  as Accumulator's
+        return lambda one, other: self.merge((one, other))
+
 
 class DistinctSketch(Sketch, frozen=True):
     """A HyperLogLog sketch: its kind is `distinct`, its size lg_k."""
@@ -85,8 +96,9 @@ class DistinctSketch(Sketch, frozen=True):
     def is_of_numbers(self) -> bool:  # noqa: D102  as Accumulator's
         return False
 
-    def reduce(self, values: Sequence[Any]) -> State:  # noqa: D102  as Accumulator's
-        return sketches.distinct_of(values, self.size)
+    @property
+    def reduce(self) -> Reduce:  # noqa: D102  as Accumulator's
+        return partial(sketches.distinct_of, lg_k=self.size)
 
     def merge(self, states: Iterable[Any]) -> State:  # noqa: D102  as Accumulator's
         return sketches.merge_distinct(states, self.size)
@@ -99,8 +111,9 @@ class QuantilesSketch(Sketch, frozen=True):
     def state_bytes_max(self) -> int:  # noqa: D102  as Accumulator's
         return sketches.quantiles_bytes_max(self.size)
 
-    def reduce(self, values: Sequence[Any]) -> State:  # noqa: D102  as Accumulator's
-        return sketches.quantiles_of(values, self.size)
+    @property
+    def reduce(self) -> Reduce:  # noqa: D102  as Accumulator's
+        return partial(sketches.quantiles_of, k=self.size)
 
     def merge(self, states: Iterable[Any]) -> State:  # noqa: D102  as Accumulator's
         return sketches.merge_quantiles(states, self.size)
@@ -111,10 +124,6 @@ TAKES_BACK = {"count", "sum"}  # what was added to these can be taken back; a le
 STATE_BYTES_MAX = {"count": 9, "sum": 100, "min": 60, "max": 60}  # encoded; bounds the size of a partial
 
 
-def _total(values: Sequence[Any]) -> Decimal:
-    return EXACT.plus(sum(values))
-
-
 def _least(values: Sequence[Any]) -> Decimal:
     return EXACT.plus(min(values))
 
@@ -123,13 +132,19 @@ def _greatest(values: Sequence[Any]) -> Decimal:
     return EXACT.plus(max(values))
 
 
-REDUCE: dict[str, Callable[[Sequence[Any]], State]] = {"count": len, "sum": _total, "min": _least, "max": _greatest}
+REDUCE: dict[str, Reduce] = {
+    "count": len,
+    "sum": partial(sum, start=Decimal(0)),
+    "min": _least,
+    "max": _greatest,
+}
 MERGE: dict[str, Callable[[Iterable[Any]], State]] = {
     "count": sum,
     "sum": partial(reduce, EXACT.add),
     "min": min,
     "max": max,
 }
+MERGE_TWO: dict[str, Callable[[Any, Any], State]] = {"count": add, "sum": EXACT.add, "min": min, "max": max}
 
 
 class ErrorBound(Struct, frozen=True):

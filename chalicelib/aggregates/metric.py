@@ -14,7 +14,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from chalicelib.aggregates.measures import Accumulator, Finish, Measure, Sketch, State, Value
+from chalicelib.aggregates.measures import Accumulator, Finish, Measure, Reduce, Sketch, State, Value
 from chalicelib.aggregates.windows import UNIT_MS, format_duration, parse_duration
 from chalicelib.change import Change, row_class
 from chalicelib.errors import DefinitionError
@@ -87,6 +87,13 @@ class Metric(Struct, frozen=True, dict=True, kw_only=True):
     def accumulators(self) -> tuple[Accumulator, ...]:
         """What a group stores, each once, in the order of the measures."""
         return tuple(dict.fromkeys(needed for measure in self.measures.values() for needed in measure.accumulators))
+
+    @cached_property
+    def reducers(self) -> tuple[tuple[Reduce, int] | None, ...]:
+        """For each accumulator what makes its state of values, and of which of `fields`; None for a count of rows."""
+        return tuple(
+            (needed.reduce, self.fields.index(needed.field)) if needed.field else None for needed in self.accumulators
+        )
 
     @cached_property
     def finishers(self) -> Mapping[str, Finish]:

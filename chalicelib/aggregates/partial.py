@@ -5,7 +5,7 @@ with their states. Absorbing a delta is associative with how a batch is cut, gro
 in the order in which the stream first names it.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from decimal import localcontext
 from functools import cache
@@ -47,7 +47,7 @@ class Partial(Struct, frozen=True):
 
 
 def fold(
-    metric: Metric, writer: str, windows_ms: Iterable[int], columns: Mapping[str, Sequence[Any]]
+    metric: Metric, writer: str, windows_ms: Sequence[int], columns: Mapping[str, Sequence[Any]]
 ) -> dict[PartialKey, Groups]:
     """Reduce one batch's events to one delta per partial.
 
@@ -55,34 +55,51 @@ def fold(
             at: all in stream order. An event is a row; but a change is up to two, with SIGNS, a column more, and what
             is measured of an old row negated.
     """
-    deltas: dict[PartialKey, dict[GroupKey, States]] = defaultdict(dict)
-    for (start_ms, *values), states in _reduce(metric, windows_ms, columns).items():
-        group = tuple(values)
-        partition = metric.partition_of(metric.bucket_of(group), writer)
-        deltas[PartialKey(metric.name, partition, start_ms, writer)][group] = states
-    return dict(deltas)
+    deltas: dict[tuple[int, int], dict[GroupKey, States]] = defaultdict(dict)  # by window and bucket
+    for start_ms, group, states in _reduce(metric, windows_ms, columns):
+        deltas[start_ms, metric.bucket_of(group)][group] = states
+    return {
+        PartialKey(metric.name, metric.partition_of(bucket, writer), start_ms, writer): groups
+        for (start_ms, bucket), groups in deltas.items()
+    }
 
 
 def _reduce(
-    metric: Metric, windows_ms: Iterable[int], columns: Mapping[str, Sequence[Any]]
-) -> dict[tuple[Any, ...], States]:
-    """The states of each group of each window, by (window, *group)."""
-    grouped: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
-    keys = zip(windows_ms, *[columns[dimension] for dimension in metric.by], strict=True)
+    metric: Metric, windows_ms: Sequence[int], columns: Mapping[str, Sequence[Any]]
+) -> list[tuple[int, GroupKey, States]]:
+    """The states of each group of each window, with both, in the order in which the stream first names them."""
+    dimensions = [columns[dimension] for dimension in metric.by]
     measured = [columns[field] for field in metric.fields]
     count: tuple[Callable[[Any], State], int] = (len, 0)
     if SIGNS in columns:
         measured.append(columns[SIGNS])
         count = (sum, -1)
     values = measured[0] if len(measured) == 1 else zip(*measured, strict=True) if measured else repeat(None)
-    for key, value in zip(keys, values):  # noqa: B905  there may be nothing measured, without end
-        grouped[key].append(value)
-    reducers = [
-        (accumulator.reduce, metric.fields.index(accumulator.field)) if accumulator.field else count
-        for accumulator in metric.accumulators
-    ]
+    # A tuple for each row takes as long as all else of grouping it: one dimension, or one window, needs none.
+    is_named_plainly = len(dimensions) == 1
+    names: Iterable[Any] = zip(*dimensions, strict=True) if dimensions else repeat((), len(windows_ms))
+    if is_named_plainly:
+        names = dimensions[0]
+    starts_ms = set(windows_ms)
+    if len(starts_ms) == 1:
+        (start_ms,) = starts_ms
+        grouped = [(start_ms, name, each) for name, each in _group(names, values)]
+    else:
+        keys = zip(windows_ms, names, strict=True)
+        grouped = [(start_ms, name, each) for (start_ms, name), each in _group(keys, values)]
+    reducers = [reducer or count for reducer in metric.reducers]
     with localcontext(EXACT):
-        return {key: _states(reducers, each, len(measured)) for key, each in grouped.items()}
+        return [
+            (start_ms, (name,) if is_named_plainly else name, _states(reducers, each, len(measured)))
+            for start_ms, name, each in grouped
+        ]
+
+
+def _group(keys: Iterable[Key], values: Iterable[Any]) -> Iterable[tuple[Key, list[Any]]]:
+    """The values of each key, both in order."""
+    grouped: dict[Key, list[Any]] = defaultdict(list)
+    deque(map(list.append, map(grouped.__getitem__, keys), values), maxlen=0)  # half the time of a loop
+    return grouped.items()
 
 
 def _states(reducers: Sequence[tuple[Any, int]], values: Sequence[Any], measured: int) -> States:
@@ -97,18 +114,28 @@ def absorb(metric: Metric, base: Groups, delta: Groups) -> tuple[dict[GroupKey, 
              holds its limit of groups or of bytes.
     """
     groups = dict(base)
+    known = [group for group in delta if group in base]
+    merged = _merge_pairs(metric, [base[group] for group in known], [delta[group] for group in known])
+    groups.update(zip(known, merged, strict=True))
     key_bytes = _key_bytes(chain.from_iterable(groups))
     overflowed = 0
     for group, states in delta.items():
-        if group not in groups:
-            key_bytes += _key_bytes(group)
-            is_full = len(groups) - (OVERFLOW in groups) >= metric.group_limit or key_bytes > GROUP_KEY_BYTES_MAX
-            if is_full and metric.by:
-                key_bytes -= _key_bytes(group)
-                overflowed += 1
-                group = OVERFLOW  # noqa: PLW2901
+        if group in base:
+            continue
+        key_bytes += _key_bytes(group)
+        is_full = len(groups) - (OVERFLOW in groups) >= metric.group_limit or key_bytes > GROUP_KEY_BYTES_MAX
+        if is_full and metric.by:
+            key_bytes -= _key_bytes(group)
+            overflowed += 1
+            group = OVERFLOW  # noqa: PLW2901
         groups[group] = merge_states(metric.accumulators, [groups[group], states]) if group in groups else states
     return groups, overflowed
+
+
+def _merge_pairs(metric: Metric, firsts: Sequence[States], seconds: Sequence[States]) -> Iterable[States]:
+    """Merge the states of many groups pair by pair, a column at a time: a third of the time of group by group."""
+    columns = zip(metric.accumulators, zip(*firsts, strict=True), zip(*seconds, strict=True), strict=False)
+    return zip(*[map(accumulator.merge_two, first, second) for accumulator, first, second in columns], strict=True)
 
 
 def merge_states(accumulators: Sequence[Accumulator], shares: Sequence[States]) -> States:

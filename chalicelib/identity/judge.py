@@ -8,7 +8,7 @@ from array import array
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from itertools import accumulate, chain, compress
+from itertools import accumulate, compress
 
 from msgspec import Struct
 
@@ -16,7 +16,7 @@ from chalicelib.identity.memory import LastCounted, ShardIds
 from chalicelib.identity.run import CountedRecord, IdRun, make_run
 from chalicelib.records.batch import Record
 from chalicelib.records.decode import Decoded
-from chalicelib.records.fingerprint import lower_halves
+from chalicelib.records.fingerprint import joined, lower_halves
 from chalicelib.records.rejection import Reason, Refusal, Rejected
 
 CONFLICT = "its id was counted shortly before, with other content"
@@ -50,10 +50,11 @@ def judge(
     Shapes: known holds what the shard counted before the batch, and nothing that it counted in it or behind it;
             decoded[i] is what records[i] holds.
     """
-    ids = list(chain.from_iterable([each.identities for each in decoded]))
-    fingerprints = lower_halves(list(chain.from_iterable([each.contents for each in decoded])))
-    if len(set(ids)) == len(ids) and known.lacks(ids):
-        return Judged(decoded, array("Q", ids), fingerprints)
+    ids = joined([each.identities for each in decoded])
+    fingerprints = lower_halves(joined([each.contents for each in decoded]))
+    different = set(ids)
+    if len(different) == len(ids) and known.lacks(different):
+        return Judged(decoded, ids, fingerprints)
     last = known.find_last(ids)  # … before the batch; from here on it is kept up, event by event
     suspects = last.keys() | {each for each, times in Counter(ids).items() if times > 1}
     ends = list(accumulate(len(each.texts) for each in decoded))

@@ -113,6 +113,8 @@ def split_run(run: IdRun, ids_max: int) -> list[IdRun]:
     Returns: parts of whole records; only a record that has too many ids by itself is cut too, and the parts of it hold
              nothing else and end at the same position.
     """
+    if len(run.ids) <= ids_max:
+        return [run]
     parts: list[tuple[list[CountedRecord], int]] = []  # records, and where their ids begin
     start, room = 0, 0
     for record in run.records():

@@ -5,13 +5,13 @@ two attempts at one batch agree. A record is decoded as a whole; only when somet
 one by one, to keep the good and name the bad.
 """
 
+from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Clamped, Context, Decimal, DecimalException, InvalidOperation, Overflow, Rounded
 from itertools import compress
 from math import floor
 from operator import attrgetter
-from sys import intern
 from typing import Any
 
 import msgspec
@@ -33,6 +33,8 @@ MEASURED = Context(prec=38, Emin=0, Emax=18, traps=[Clamped, InvalidOperation, O
 FAILED_EXPANSION_BYTES = 512 * 1024  # what a payload that cannot be expanded is taken to have cost
 LINES_MAX = 100_000  # in one record; each line that is no event costs over 500 bytes of memory
 DIMENSION_CHARACTERS_MAX = 1_024  # a group is named by its dimensions: in items, in memory, in the cursors of answers
+NONE = array("Q")
+TEXTS_SHARED_MAX = 16_384  # then it begins anew: some 1 MB of names as they are
 TOGETHER_RULE = f"its payloads expand beyond {EXPANDED_BYTES_MAX} bytes or {LINES_MAX} lines together"
 MEASURED_RULE = "a measured number is finite, below 10^19, and has at most 38 digits and 37 decimals"
 
@@ -94,8 +96,8 @@ class Decoded(Struct, frozen=True):
 
     texts: Sequence[bytes]
     numbers: Sequence[int | None]
-    identities: Sequence[int] = ()
-    contents: Sequence[int] = ()
+    identities: "array[int]" = NONE
+    contents: "array[int]" = NONE
     parts: Sequence[Part] = ()
     events: Sequence[CloudEvent] = ()
     rejected: Sequence[Rejected] = ()
@@ -118,8 +120,8 @@ class Decoded(Struct, frozen=True):
             events=list(compress(self.events, kept)),
             texts=list(compress(self.texts, kept)),
             numbers=list(compress(self.numbers, kept)),
-            identities=list(compress(self.identities, kept)),
-            contents=list(compress(self.contents, kept)),
+            identities=array("Q", compress(self.identities, kept)),
+            contents=array("Q", compress(self.contents, kept)),
             parts=(),
             rejected=[*self.rejected, *rejected],
             duplicates=self.duplicates + len(places) - len(rejected),
@@ -133,6 +135,22 @@ def _keep_all(_events: Sequence[CloudEvent]) -> bool:
     return True
 
 
+class SharedTexts:
+    """Gives equal texts as one object, which is hashed and compared once: that halves grouping by them.
+
+    Why not `sys.intern`: it takes four times as long for texts that it does not know, and again when they go.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+
+    def of(self, texts: Sequence[str]) -> list[str]:
+        """The same texts."""
+        if len(self._texts) > TEXTS_SHARED_MAX:
+            self._texts.clear()
+        return list(map(self._texts.setdefault, texts, texts))
+
+
 class _Rules(Struct, frozen=True):
     """What the events of one type must keep to, beyond what their data class checks; and what metrics look at."""
 
@@ -141,6 +159,7 @@ class _Rules(Struct, frozen=True):
     measured: Sequence[Getter]
     dimensions: Sequence[Getter]
     measured_or_distinct: Sequence[Getter]  # and no dimension
+    shared: SharedTexts
 
     def part(self, kind: type[CloudEvent], events: Sequence[CloudEvent]) -> Part:
         times = list(map(_time_of, events))
@@ -150,8 +169,7 @@ class _Rules(Struct, frozen=True):
             times, columns = self._rows_of_changes(data, times)
         else:
             columns = {field: list(map(value_of, data)) for field, value_of in self.measured_or_distinct}
-            # Text that is shared is hashed and compared once: that makes a third of grouping by it.
-            columns |= {field: list(map(intern, map(value_of, data))) for field, value_of in self.dimensions}
+            columns |= {field: self.shared.of(list(map(value_of, data))) for field, value_of in self.dimensions}
         return Part(kind, times, columns, first_ms, last_ms)
 
     def _rows_of_changes(
@@ -188,7 +206,7 @@ class _Rules(Struct, frozen=True):
 
 
 class Decoder:
-    """Decodes records of the declared event types. Stateless once made.
+    """Decodes records of the declared event types. What it keeps, texts that come often, changes nothing.
 
     Shapes: tables, by name, says of which event type a table's changes are that DynamoDB itself puts on the stream.
     Units:  future_tolerance_ms is how far after its arrival an event's time may lie: producers' clocks differ.
@@ -201,6 +219,7 @@ class Decoder:
         self.event_classes = {name: event_class(name, declared.data_class) for name, declared in event_types.items()}
         self._events = EventDecoder(self.event_classes)
         self._future_tolerance_ms = future_tolerance_ms
+        shared = SharedTexts()
         self._rules = {
             self.event_classes[name]: _Rules(
                 issubclass(declared.data_class, Change),
@@ -212,6 +231,7 @@ class Decoder:
                     for field in dict.fromkeys((*declared.measured, *declared.distinct))
                     if field not in declared.dimensions
                 ),
+                shared,
             )
             for name, declared in event_types.items()
         }
@@ -245,21 +265,22 @@ class Decoder:
         aggregate: kpl.Aggregate | None,
         keep: Keep,
     ) -> Decoded:
+        texts = list(payloads)  # no longer than here: payloads may be made when they are asked for
         try:
-            events = self._events.decode_all(payloads)
+            events = self._events.decode_all(texts)
             parts = self._parts(events)
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001  whatever it is, going through one by one finds and names it
             return self._decode_one_by_one(record, payloads, numbers, aggregate, keep)
-        bytes_max = max(map(len, payloads), default=0)
+        bytes_max = max(map(len, texts), default=0)
         if any(self._refusal(part, bytes_max, record.arrived_at_ms) for part in parts):
             return self._decode_one_by_one(record, payloads, numbers, aggregate, keep)
         return Decoded(
             payloads,
             numbers,
             identities(events),
-            contents(payloads),
+            contents(texts),
             parts,
             events if keep(events) else (),
             aggregate=aggregate,

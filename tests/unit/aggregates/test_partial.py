@@ -10,7 +10,15 @@ from msgspec import Struct
 
 from chalicelib.aggregates.measures import Count, Max, Mean, Min, Sum
 from chalicelib.aggregates.metric import GROUP_KEY_BYTES_MAX, OVERFLOW, Catalog, Metric
-from chalicelib.aggregates.partial import absorb, decode_groups, encode_groups, encode_partial, fold, merge_groups
+from chalicelib.aggregates.partial import (
+    absorb,
+    decode_groups,
+    encode_groups,
+    encode_partial,
+    fold,
+    merge_groups,
+    merge_states,
+)
 
 
 class Sale(Struct):
@@ -24,7 +32,8 @@ MEASURES = {"n": Count(), "total": Sum("price"), "low": Min("price"), "high": Ma
 SALES = Metric(name="sales", event_type="sale", by=("shop", "clerk"), measures=MEASURES)
 SMALL = Metric(name="small", event_type="sale", by=("shop",), measures=MEASURES, group_limit=2)
 TOTAL = Metric(name="total", event_type="sale", measures=MEASURES)
-Catalog({"sale": Sale}, [SALES, SMALL, TOTAL])
+COUNTED = Metric(name="counted", event_type="sale", measures={"n": Count()})
+Catalog({"sale": Sale}, [SALES, SMALL, TOTAL, COUNTED])
 
 prices = st.decimals(0, 10_000, places=2) | st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-10)
 sales = st.lists(
@@ -64,6 +73,32 @@ def test_any_cut_of_a_batch_gives_the_same_groups_even_beyond_the_group_limit(ro
         assert absorb_all(metric, [groups_of(metric, part) for part in parts]) == absorb_all(
             metric, [groups_of(metric, rows)]
         )
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, 60_000, 120_000]), sales), max_size=4), st.randoms(use_true_random=False))
+def test_windows_that_are_mixed_are_folded_as_each_alone(windows, chance):
+    rows = [(start_ms, row) for start_ms, some in windows for row in some]
+    chance.shuffle(rows)
+    for metric in (SALES, SMALL, TOTAL, COUNTED):
+        columns = {name: [getattr(row, name) for _, row in rows] for name in Sale.__struct_fields__}
+        alone = {start_ms: [row for at_ms, row in rows if at_ms == start_ms] for start_ms, _ in rows}
+        deltas = fold(metric, "writer", [start_ms for start_ms, _ in rows], columns)
+        assert {key.window_start_ms: list(groups.items()) for key, groups in deltas.items()} == {
+            start_ms: list(groups_of(metric, some).items()) for start_ms, some in alone.items()
+        }
+
+
+@given(sales, sales)
+def test_absorbing_is_merging_group_by_group(first, second):
+    base, delta = groups_of(SALES, first), groups_of(SALES, second)
+    before = (dict(base), dict(delta))
+    expected = dict(base)
+    for group, states in delta.items():
+        shares = [expected[group], states] if group in expected else [states]
+        expected[group] = merge_states(SALES.accumulators, shares)
+    assert absorb(SALES, base, delta) == (expected, 0)
+    assert list(absorb(SALES, base, delta)[0]) == list(expected)
+    assert (base, delta) == before
 
 
 @given(sales, sales, sales)

@@ -1,5 +1,6 @@
 """Ingest on stores in memory. A record is one letter of the stream; faults stand between the calls they hit."""
 
+import gc
 from decimal import Decimal
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.consumers import fold
 from chalicelib.consumers.cache import GROUP_BYTES, PartialCache
+from chalicelib.consumers.fold import BatchFold
 from chalicelib.records.rejection import Reason
 from tests.builders import NOON_MS, SHARD, STREAM, aggregated, json_line, lambda_event, order
 from tests.unit.consumers.ingest_world import POISON, World, events, orders, plenty, total
@@ -269,3 +271,19 @@ def test_junk_never_sticks_a_shard(junk):
     world = World()
     assert world.container()(events(junk, *orders(2)), plenty).response == {"batchItemFailures": []}
     assert total(world) == 1
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_the_collector_waits_for_the_end_of_a_batch_and_is_then_as_it_was(is_enabled, monkeypatch):
+    seen = []
+    exact = BatchFold.beyond
+    monkeypatch.setattr(BatchFold, "beyond", lambda *args: seen.append(gc.isenabled()) or exact(*args))
+    (gc.enable if is_enabled else gc.disable)()
+    try:
+        World().container()(events(*orders(1)), plenty)
+        assert (set(seen), gc.isenabled()) == ({False}, is_enabled)
+        with pytest.raises(KeyError):
+            World().container()({"Records": [{}]}, plenty)
+        assert gc.isenabled() is is_enabled
+    finally:
+        gc.enable()

@@ -2,6 +2,7 @@ import gzip
 import json
 import tracemalloc
 from base64 import b64decode
+from datetime import timedelta
 from decimal import Decimal
 
 import orjson
@@ -13,8 +14,10 @@ from msgspec import Struct
 from chalicelib.aggregates.measures import Distinct
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.aggregates.partial import fold
-from chalicelib.aggregates.windows import format_instant, window_start
+from chalicelib.aggregates.windows import EPOCH, format_instant, window_start
 from chalicelib.aws.dead_letters_bucket import encode
+from chalicelib.definitions import EVENT_TYPES, METRICS
+from chalicelib.records import decode as decoding
 from chalicelib.records.compression import EXPANDED_BYTES_MAX
 from chalicelib.records.decode import LINES_MAX
 from chalicelib.records.rejection import Reason
@@ -26,11 +29,14 @@ from tests.builders import (
     json_lines,
     make_decoder,
     order,
+    order_changed,
     record,
     zstd,
 )
 
 DECODER = make_decoder()
+SHIPPED = make_decoder(Catalog(EVENT_TYPES, METRICS))
+ROW = {"order_id": "order-1", "status": "open", "amount": 3}
 
 
 def decode(payload: bytes):
@@ -236,6 +242,74 @@ def test_any_json_as_an_event_is_counted_or_a_dead_letter_each_once(values):
     assert len(decoded.events) + len(decoded.rejected) == len(values)
     assert len(times_ms(decoded)) == len(decoded.texts) == len(decoded.events)
     assert all(rejected.data == payloads[rejected.sub_sequence_number] for rejected in decoded.rejected)
+
+
+def seen(decoded):
+    """All that anybody counts, hands back or keeps of a record, whichever way it was decoded."""
+    rows = [
+        (part.kind, time_ms, sorted((field, column[row]) for field, column in part.columns.items()))
+        for part in decoded.parts
+        for row, time_ms in enumerate(part.times_ms)
+    ]
+    return [
+        list(decoded.texts),
+        list(decoded.numbers),
+        list(decoded.identities),
+        list(decoded.contents),
+        [(part.kind, part.first_ms, part.last_ms) for part in decoded.parts],
+        rows,
+        list(decoded.events),
+    ]
+
+
+good_events = st.builds(
+    lambda number, source, time, amount, currency: (
+        order(number, time=time, amount=amount, currency=currency) | {"source": source}
+    ),
+    st.integers(0, 5),
+    st.sampled_from(["/a", "/a", "/b"]),
+    st.sampled_from(
+        ["2026-11-24T11:59:59.9999Z", "2026-11-24T12:00:00Z", "2026-11-24T12:59:59.001+01:00", "2026-11-24T11:58:30Z"]
+    ),
+    st.decimals("0.01", 10_000, places=2).map(str),
+    st.sampled_from(["USD", "EUR", "usd"]),
+)
+good = good_events | st.integers(0, 9).map(lambda number: order_changed(None, ROW, number))
+
+
+@given(st.lists(good, min_size=1, max_size=6))
+def test_a_record_decoded_as_a_whole_is_what_going_through_it_one_by_one_gives(events):
+    at = record(aggregated(*map(json_line, events)))
+    whole = SHIPPED.decode(at)
+    one_by_one = SHIPPED._decode_one_by_one(at, whole.texts, whole.numbers, whole.aggregate, lambda _: True)
+    assert not whole.rejected
+    assert seen(whole) == seen(one_by_one)
+    assert seen(whole)[:6] == seen(SHIPPED.decode(at, keep=lambda _: False))[:6]
+    times = [event.time for event in whole.events]
+    assert sorted(times_ms(whole)) == sorted((time - EPOCH) // timedelta(milliseconds=1) for time in times)
+
+
+@given(st.lists(good, min_size=1, max_size=6), st.sets(st.integers(0, 5)))
+def test_what_is_left_of_a_record_without_its_repeats_is_counted_as_it_was(events, places):
+    """Its events were dropped: they are read again."""
+    whole = SHIPPED.decode(record(aggregated(*map(json_line, events))), keep=lambda _: False)
+    dropped = {place for place in places if place < len(events)}
+    left = whole.without(dropped, [])
+    kept = [event for place, event in enumerate(events) if place not in dropped]
+    alone = SHIPPED.decode(record(aggregated(*map(json_line, kept)))) if kept else None
+    rows = [(part.kind, part.times_ms, part.columns) for part in SHIPPED.parts_of(left)]
+    assert rows == ([(part.kind, part.times_ms, part.columns) for part in alone.parts] if alone else [])
+    assert list(left.texts) == [json_line(event) for event in kept]
+
+
+def test_texts_are_shared_until_there_are_too_many(monkeypatch):
+    monkeypatch.setattr(decoding, "TEXTS_SHARED_MAX", 3)
+    shared = decoding.SharedTexts()
+    for texts in (["a", "b", "a"], ["c", "d"], ["a"], ["e", "a"]):
+        assert shared.of(texts) == texts
+        assert len(shared._texts) <= 3 + len(texts)
+    (one,), (other,) = (shared.of([f"a long {name}"]) for name in ["name"] * 2)
+    assert one is other
 
 
 def test_a_flood_of_lines_is_one_dead_letter():

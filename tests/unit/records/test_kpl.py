@@ -6,7 +6,14 @@ from aws_kinesis_agg.messages_pb2 import AggregatedRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.records.kpl import BrokenAggregateError, deaggregate, is_aggregate
+from chalicelib.records.kpl import (
+    BrokenAggregateError,
+    _parse_message,
+    _read_columns,
+    _read_one_by_one,
+    deaggregate,
+    is_aggregate,
+)
 from tests.builders import aggregated
 
 
@@ -59,6 +66,65 @@ def test_a_broken_aggregate_is_refused_whole_and_says_what_is_wrong(data, fault)
 
 def test_user_records_without_an_explicit_hash_key_need_no_table_of_them():
     assert list(deaggregate(message()).payloads) == [b"data"]
+
+
+# ---- read as columns
+
+
+def told(read, *given):
+    """What of an aggregate anybody sees, or why it is refused."""
+    try:
+        aggregate = read(*given)
+    except BrokenAggregateError as error:
+        return str(error)
+    keys = [aggregate.partition_key(number) for number in range(len(aggregate.payloads))]
+    indexes = [each for each in aggregate.explicit_hash_key_indexes if each is not None]
+    return list(aggregate.payloads), keys, indexes, list(aggregate.explicit_hash_keys)
+
+
+def length(number: int, data: bytes) -> bytes:
+    return bytes([number << 3 | 2, len(data)]) + data
+
+
+varints = st.sampled_from([b"\x00", b"\x01", b"\x02", b"\x81\x00"])  # the last is 1, longer than it has to be
+parts_of_a_record = st.one_of(
+    varints.map(lambda value: b"\x08" + value),  # partition_key_index
+    varints.map(lambda value: b"\x08" + value),
+    st.binary(max_size=3).map(lambda data: length(3, data)),  # data
+    st.binary(max_size=3).map(lambda data: length(3, data)),
+    varints.map(lambda value: b"\x10" + value),  # explicit_hash_key_index
+    st.just(length(4, length(1, b"tag"))),
+    st.just(length(9, b"unknown")),
+    st.just(b"\x18\x07"),  # data that is a number
+)
+sound_records = st.tuples(varints, st.binary(max_size=3)).map(lambda made: b"\x08" + made[0] + length(3, made[1]))
+records = sound_records | st.lists(parts_of_a_record, max_size=4).map(b"".join)
+parts_of_a_message = st.one_of(
+    st.sampled_from([b"k", b"key", "é".encode(), b"\xc3", b"\xa9"]).map(lambda key: length(1, key)),
+    st.sampled_from([b"k", b"key"]).map(lambda key: length(1, key)),
+    records.map(lambda record: length(3, record)),
+    sound_records.map(lambda record: length(3, record)),
+    st.just(length(2, b"17")),
+)
+
+
+@given(st.lists(parts_of_a_message, max_size=8).map(b"".join))
+def test_columns_tell_what_reading_one_by_one_tells(body):
+    """Whatever is missing, repeated, unknown, out of order or longer than it has to be."""
+    assert told(deaggregate, sealed(body)) == told(lambda: _read_one_by_one(_parse_message(body)))
+
+
+def test_one_record_that_holds_anothers_data_too_is_not_read_as_columns():
+    """Of both together there is as much as there are records."""
+    body = length(1, b"k") + length(3, b"\x08\x00" + length(3, b"x") * 2) + length(3, b"\x08\x00")
+    assert _read_columns(_parse_message(body), body) is None
+    assert list(deaggregate(sealed(body)).payloads) == [b"x", b""]
+
+
+def test_what_producers_make_is_read_as_columns():
+    data = aggregated(b"a", b"b", partition_key="key")
+    body = data[len(MAGIC) : -16]
+    assert _read_columns(_parse_message(body), body)
 
 
 @given(st.binary(max_size=200))
