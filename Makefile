@@ -25,7 +25,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stage check lint format types imports simulate bench screenshots package preflight deploy deploy-local clean
+.PHONY: help setup demo test stage loadtest check lint format types imports simulate bench screenshots package preflight deploy deploy-local clean
 
 help: ## Print every target with what it does
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ test: $(READY) $(NODE_READY) ## Run the tests
 stage: $(READY) ## Run a local stage: AWS on 127.0.0.1:4566 (AWS_PORT=…), the API on :8000 (API_PORT=…); Ctrl-C stops it
 	$(BIN)/python -m localstage $(call option,AWS_PORT,--aws-port) $(call option,API_PORT,--api-port)
 
+loadtest: $(READY) ## Load a stage and prove every count: make loadtest STAGE=local PROFILE=smoke (WORKERS=…)
+	@$(BIN)/python -m loadtest $(call option,STAGE,--stage) $(call option,PROFILE,--profile) $(call option,WORKERS,--workers)
+
 check: lint types imports test ## What CI runs: lint, types, import contracts, tests
 
 lint: $(READY) ## Check style and format, and the workflows' security
@@ -74,15 +77,9 @@ simulate: $(READY) ## Run the real consumers through seeded faults: make simulat
 	$(BIN)/python -m tests.simulation.simulate --runs $(or $(RUNS),2000)
 	$(BIN)/python -m tests.simulation.tables.simulate --runs $(or $(TABLES_RUNS),40)
 
-bench: $(READY) ## Measure: CPU of ingest, write units, queries, rollups, time to a subscriber, cold starts
-	$(BIN)/python -m benchmarks.ingest_cpu
-	$(BIN)/python -m benchmarks.write_units
-	$(BIN)/python -m benchmarks.query_items
-	$(BIN)/python -m benchmarks.query_latency
-	$(BIN)/python -m benchmarks.rollup_units
-	$(BIN)/python -m benchmarks.fan_out_latency
-	$(BIN)/python -m ops.package --stage prod
-	$(BIN)/python -m benchmarks.cold_start
+bench: $(READY) ## Measure all of docs/performance.md, and make it anew: make bench SECTIONS="costs memory" (QUICK=1 to try)
+	$(BIN)/python -m benchmarks $(call given,SECTIONS) $(if $(call given,QUICK),--quick)
+	$(if $(call given,QUICK),,$(BIN)/python -m benchmarks.render)
 
 screenshots: $(READY) ## Make docs/screenshots anew: the dashboard over real orders on a local stage, in Chromium
 	$(BIN)/python -m tests.browser.screenshots

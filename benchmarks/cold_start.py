@@ -1,6 +1,6 @@
 """Cold starts of the packaged functions, beside a bare handler that makes one boto3 client of DynamoDB.
 
-    make package STAGE=prod && python -m benchmarks.cold_start
+    python -m benchmarks cold_start
 
 Each start is a process of its own, AWS's runtime client around the handler, which imports nothing but the package's
 contents (byte code and all) and Python itself, as on Lambda. *Ready* is the time from the start of the process until it
@@ -12,27 +12,25 @@ services and not of all: that makes it faster, and the ratio worse.
 The machine is shared, so starts are interleaved and medians are compared; the ratio to the bare handler is the result.
 """
 
-import argparse
-import os
-import platform
 import re
 import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 import orjson
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+from msgspec import Struct
+from rich.progress import Progress
 
 from benchmarks.orders import lambda_event, orders
+from benchmarks.page import Headline, Part, Table
+from benchmarks.result import PROJECT
+from benchmarks.suite import Options
 from chalicelib.access.grant import EVERYTHING, context_of
 from chalicelib.aggregates.windows import format_instant
 from chalicelib.aws.aggregates_keys import window_sort_key
@@ -41,8 +39,11 @@ from localstage.emulator import Emulator
 from localstage.packaged import Packaged, unpack
 from localstage.runtime import Function, FunctionSpec
 from ops import resources, tokens
+from ops.package import package
 from ops.token_ledger import TokenLedger
 
+NAME = "cold_start"
+PACKAGED_STAGE = "prod"
 STAGE = "bench"  # whose stream the events of `orders` are of
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 ORDERS_A_RECORD = 100
@@ -66,17 +67,57 @@ class Start(NamedTuple):
 
     ready_ms: float
     answered_ms: float
-    memory_bytes: int
+    memory_bytes: float
 
 
-def measure(specs: Mapping[str, FunctionSpec], events: Mapping[str, bytes], rounds: int) -> dict[str, list[Start]]:
-    """Start each function so many times, in turns. Shapes: both by name."""
-    starts: dict[str, list[Start]] = {name: [] for name in specs}
-    with tempfile.TemporaryDirectory() as folder:
-        for _ in track(range(rounds), "starting", transient=True):
+class Settings(Struct, frozen=True):
+    """How often each is started, and which: logical ids; all that take events if none."""
+
+    rounds: int = 11
+    functions: tuple[str, ...] = ()
+
+
+QUICK = Settings(2, ("Ingest",))
+
+
+def measure(options: Options, progress: Progress) -> dict[str, list[dict[str, float]]]:
+    """Returns: by function, each start's times and memory."""
+    settings: Settings = options.settings
+    with packaged_stage() as stage, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        chosen = {name: stage.specs[name] for name in ["bare", *(settings.functions or list(stage.specs)[1:])]}
+        specs = chosen | {f"{name}, traced": traced(chosen[name], daemon) for name in TRACED if name in chosen}
+        events = {name: orjson.dumps(event) for name, event in first_events(stage.endpoint_url).items()}
+        starts: dict[str, list[dict[str, float]]] = {name: [] for name in specs}
+        for _ in progress.track(range(settings.rounds), description="rounds of starts"):
             for name, spec in specs.items():
-                starts[name].append(start(spec, events[name], Path(folder) / "function.log"))
+                started = start(spec, events[name.partition(",")[0]], stage.folder / "function.log")
+                starts[name].append(started._asdict())
     return starts
+
+
+class PackagedStage(NamedTuple):
+    """The functions of a package, by logical id, the bare handler first; and an emulated AWS for them."""
+
+    specs: dict[str, FunctionSpec]
+    endpoint_url: str
+    folder: Path
+
+
+@contextmanager
+def packaged_stage(shards: int = 1) -> Iterator[PackagedStage]:
+    """Package the functions, with resources on an emulated AWS."""
+    with tempfile.TemporaryDirectory() as text, Emulator(0, Path(text) / "aws.log") as emulator:
+        url, folder = emulator.endpoint_url, Path(text)
+        package(PROJECT, PACKAGED_STAGE, folder / "out")
+        made = resources.ensure(STAGE, endpoint_url=url, session=aws.session(), shards=shards).physical_ids
+        environment = {
+            **aws.environment_variables(url),
+            "STAGE": STAGE,
+            "RESULTS_TOPIC_ARN": made["ResultsTopic"],
+            "REDRIVE_QUEUE_URL": made["RedriveQueue"],
+        }
+        yield PackagedStage(specs_of(unpack(folder / "out", folder), folder, environment), url, folder)
 
 
 def start(spec: FunctionSpec, event: bytes, log_path: Path) -> Start:
@@ -176,59 +217,44 @@ def traced(spec: FunctionSpec, daemon: socket.socket) -> FunctionSpec:
     return replace(spec, environment=environment, is_traced=True)
 
 
-def print_starts(starts: Mapping[str, list[Start]]) -> None:
-    """Print the medians, beside those of the bare handler."""
-    bare = _medians(starts["bare"])
-    table = Table("", "ready, ms", "÷ bare", "first answer, ms", "÷ bare", "memory, MB", title="cold start: medians")
-    for name, measured in starts.items():
-        own = _medians(measured)
-        table.add_row(
-            name,
-            f"{own.ready_ms:.0f}",
-            f"{own.ready_ms / bare.ready_ms:.2f}",
-            f"{own.answered_ms:.0f}",
-            f"{own.answered_ms / bare.answered_ms:.2f}",
-            f"{own.memory_bytes / 1_000_000:.0f}",
+def describe(figures: Mapping[str, list[dict[str, float]]]) -> Part:
+    """The medians, beside those of the bare handler."""
+    bare = _medians(figures["bare"])
+    rows, ratios = [], {}
+    for name, starts in figures.items():
+        own = _medians(starts)
+        ratios[name] = own.ready_ms / bare.ready_ms
+        rows.append(
+            [
+                name,
+                f"{own.ready_ms:.0f}",
+                f"{ratios[name]:.2f}",
+                f"{own.answered_ms:.0f}",
+                f"{own.answered_ms / bare.answered_ms:.2f}",
+                f"{own.memory_bytes / 1_000_000:.0f}",
+            ]
         )
-    console = Console()
-    console.print(table)
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)  # noqa: S607
-    python = f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} CPUs"
-    console.print(f"{len(starts['bare'])} starts each, commit {commit.stdout.strip()}, {python}")
+    headings = ["", "ready, ms", "÷ bare", "first answer, ms", "÷ bare", "memory, MB"]
+    shown = [ratios[name] for name in ("Ingest", "APIHandler") if name in ratios]
+    return Part(
+        "Cold start",
+        TEXT,
+        [Table(f"medians of {len(figures['bare'])} starts", headings, rows)],
+        headlines=[
+            Headline(
+                "cold start, until an invocation is asked for, beside a bare boto3 handler: `ingest`, the API",
+                ", ".join(f"{ratio:.2f} ×" for ratio in shown),
+            )
+        ],
+    )
 
 
-def _medians(starts: list[Start]) -> Start:
-    return Start(*(median(values) for values in zip(*starts, strict=True)))
+def _medians(starts: list[dict[str, float]]) -> Start:
+    return Start(*(median(start[name] for start in starts) for name in Start._fields))
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description="cold starts of the packaged functions beside a bare handler's")
-    arguments.add_argument("--package", type=Path, default=Path("out"), help="where `make package` has put it")
-    arguments.add_argument("--rounds", type=int, default=11)
-    arguments.add_argument("--functions", nargs="*", help="logical ids; all that take events if none")
-    options = arguments.parse_args()
-    if not (options.package / "sam.yaml").exists():
-        sys.exit(f"there is no package in {options.package}: make package STAGE=prod")
-    with (
-        tempfile.TemporaryDirectory() as text,
-        Emulator(0, Path(text) / "aws.log") as emulator,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon,
-    ):
-        daemon.bind(("127.0.0.1", 0))
-        url, folder = emulator.endpoint_url, Path(text)
-        made = resources.ensure(STAGE, endpoint_url=url, session=aws.session(), shards=1).physical_ids
-        environment = {
-            **aws.environment_variables(url),
-            "STAGE": STAGE,
-            "RESULTS_TOPIC_ARN": made["ResultsTopic"],
-            "REDRIVE_QUEUE_URL": made["RedriveQueue"],
-        }
-        specs = specs_of(unpack(options.package, folder), folder, environment)
-        chosen = {name: specs[name] for name in ["bare", *(options.functions or list(specs)[1:])]}
-        specs = chosen | {f"{name}, traced": traced(chosen[name], daemon) for name in TRACED if name in chosen}
-        events = {name: orjson.dumps(event) for name, event in first_events(url).items()}
-        print_starts(measure(specs, {name: events[name.partition(",")[0]] for name in specs}, options.rounds))
-
-
-if __name__ == "__main__":
-    main()
+TEXT = """\
+Packaged functions, each start a process of its own with AWS's runtime client, beside a bare handler that makes one
+boto3 client of DynamoDB; in turns, medians. *Ready* is what Lambda calls Init: until the first invocation is asked for.
+*First answer* adds that invocation, on an emulated AWS.
+"""

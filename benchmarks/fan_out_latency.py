@@ -1,23 +1,24 @@
 """From a commit to its result at a subscriber: table stream, batching window, fan_out, SNS, SQS, on a local stage.
 
-    python -m benchmarks.fan_out_latency
+    python -m benchmarks fan_out_latency
 
 Commits partials as ingest does, one minute's window after another, and notes when a subscriber has the result of each.
 The local stage polls a table's stream four times a second, Lambda does so as often; the batching window is fan_out's
 own, a second. Everything runs on one machine, so these are times of this machine and not of AWS.
 """
 
-import argparse
 import threading
 import time
+from collections.abc import Mapping
 from statistics import quantiles
 
 import orjson
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+from msgspec import Struct
+from rich.progress import Progress
 
+from benchmarks.page import Headline, Part, Table
 from benchmarks.query_items import GROUPS
+from benchmarks.suite import Options
 from chalicelib import definitions
 from chalicelib.aggregates.metric import Catalog
 from chalicelib.aggregates.partial import Partial, PartialKey
@@ -28,6 +29,7 @@ from localstage import aws
 from localstage.stage import LocalStage
 from ops.subscription import Messages, subscription
 
+NAME = "fan_out_latency"
 STAGE = "bench"
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 PATIENCE_SECONDS = 30  # for the results that are still on their way at the end
@@ -50,8 +52,19 @@ class Subscriber(threading.Thread):
                 self.received.setdefault(parse_instant(orjson.loads(message)["window_start"]), now)
 
 
-def measure(commits: int, pause_seconds: float) -> list[float]:
-    """Returns: of each commit, the seconds until its result was received."""
+class Settings(Struct, frozen=True):
+    """How many commits, and the time between them."""
+
+    commits: int = 300
+    pause_seconds: float = 0.1
+
+
+QUICK = Settings(5)
+
+
+def measure(options: Options, progress: Progress) -> dict[str, float]:
+    """Returns: quantiles of the seconds from a commit until its result was received."""
+    settings: Settings = options.settings
     with LocalStage(STAGE, shards=1, aws_port=0, api_port=0) as stage:
         sns, sqs = (aws.client(service, stage.endpoint_url) for service in ("sns", "sqs"))
         catalog = Catalog(definitions.EVENT_TYPES, definitions.METRICS)
@@ -64,15 +77,17 @@ def measure(commits: int, pause_seconds: float) -> list[float]:
             commit(table, first_ms - MINUTE_MS)  # the first starts the function's process
             wait_for(subscriber, 1)
             committed = {}
-            for number in track(range(commits), "committing", transient=True):
+            for number in progress.track(range(settings.commits), description="committing"):
                 window_start_ms = first_ms + number * MINUTE_MS
                 commit(table, window_start_ms)
                 committed[window_start_ms] = time.perf_counter()
-                time.sleep(pause_seconds)
-            wait_for(subscriber, commits + 1)
+                time.sleep(settings.pause_seconds)
+            wait_for(subscriber, settings.commits + 1)
             subscriber.stopping.set()
             subscriber.join()
-    return [subscriber.received[window_ms] - committed_at for window_ms, committed_at in committed.items()]
+    seconds = [subscriber.received[window_ms] - committed_at for window_ms, committed_at in committed.items()]
+    cuts = quantiles(seconds, n=100)
+    return {"commits": len(seconds), "p50_s": cuts[49], "p95_s": cuts[94], "p99_s": cuts[98], "most_s": max(seconds)}
 
 
 def commit(table: AggregatesTable, window_start_ms: int) -> None:
@@ -92,17 +107,18 @@ def wait_for(subscriber: Subscriber, windows: int) -> None:
         time.sleep(0.05)
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description="seconds from a commit to its result at a subscriber")
-    arguments.add_argument("--commits", type=int, default=300)
-    arguments.add_argument("--pause-seconds", type=float, default=0.1)
-    options = arguments.parse_args()
-    seconds = measure(options.commits, options.pause_seconds)
-    cuts = quantiles(seconds, n=100)
-    table = Table("commits", "p50", "p95", "p99", "most", title="seconds from commit to receipt, batching window 1 s")
-    table.add_row(f"{len(seconds)}", *(f"{each:.2f}" for each in (cuts[49], cuts[94], cuts[98], max(seconds))))
-    Console().print(table)
-
-
-if __name__ == "__main__":
-    main()
+def describe(figures: Mapping[str, float]) -> Part:
+    """How soon a result is told."""
+    names = ("p50_s", "p95_s", "p99_s", "most_s")
+    row = [f"{figures['commits']}", *(f"{figures[name]:.2f}" for name in names)]
+    return Part(
+        "From a commit to its result at a subscriber",
+        "On a local stage: the table's stream, the batching window of a second, `fan_out`, SNS, SQS.",
+        [Table("seconds from commit to receipt", ["commits", "p50", "p95", "p99", "most"], [row])],
+        headlines=[
+            Headline(
+                "from a commit to its result at a subscriber, batching window 1 s, on a local stage: p50, p99",
+                f"{figures['p50_s']:.1f} s, {figures['p99_s']:.1f} s",
+            )
+        ],
+    )

@@ -1,6 +1,6 @@
 """The ingest handler's own CPU for each user record, beside the yardstick Y and beside decoding the usual way.
 
-    python -m benchmarks.ingest_cpu
+    python -m benchmarks ingest_cpu
 
 All take the same events: KPL aggregates of 200 orders, 10 000 orders a batch; only Y has them as plain lines
 (`benchmarks.yardstick`). The usual way is what `aws_kinesis_agg.deaggregator.iter_deaggregate_records`, `base64` and
@@ -10,18 +10,20 @@ metrics that are shipped, with the exact ones, and with `orders` alone. CPU time
 held against a Y measured just before it, since the machine is shared; the median of these ratios is the result.
 """
 
-import argparse
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 from aws_kinesis_agg.deaggregator import iter_deaggregate_records
-from rich.console import Console
-from rich.table import Table
+from msgspec import Struct
+from rich.progress import Progress
 
 from benchmarks.orders import SHARD_ID, aggregated, lambda_event, orders
-from benchmarks.yardstick import measure
+from benchmarks.page import Headline, Part, Table
+from benchmarks.suite import Options
+from benchmarks.yardstick import Paired
+from benchmarks.yardstick import measure as pair
 from chalicelib import definitions
 from chalicelib.aggregates.metric import Catalog, Metric
 from chalicelib.aws.aggregates_table import AggregatesTable
@@ -34,6 +36,7 @@ from chalicelib.effects import Effect
 from chalicelib.records.shard import Shard
 from chalicelib.wiring.decoder import make_decoder
 
+NAME = "ingest_cpu"
 DAY_MS = 86_400_000
 HORIZON_MS = 900_000
 EVENTS_PER_BATCH = 10_000
@@ -96,7 +99,7 @@ def make_ingest(
 
 
 def decode_the_usual_way(event: dict[str, Any]) -> int:
-    """The yardstick: how many user records it saw."""
+    """How many user records it saw."""
     decoded = [orjson.loads(b64decode(r["kinesis"]["data"])) for r in iter_deaggregate_records(event["Records"])]
     return len(decoded)
 
@@ -117,25 +120,62 @@ def batches(rounds: int, customers: int) -> Iterator[tuple[list[bytes], dict[str
         first += len(payloads)
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description="CPU of the ingest handler for each user record")
-    arguments.add_argument("--rounds", type=int, default=15)
-    arguments.add_argument("--customers", type=int, default=1_000)
-    options = arguments.parse_args()
+class Settings(Struct, frozen=True):
+    """How many batches each counts, and of how many customers."""
+
+    rounds: int = 15
+    customers: int = 1_000
+
+
+QUICK = Settings(2, 100)
+
+
+def measure(options: Options, progress: Progress) -> dict[str, Paired]:
+    """Returns: by what is done with the events, its CPU beside Y's."""
+    settings: Settings = options.settings
     works: dict[str, Callable[[], Callable[[Any], object]]] = {  # made one by one: a container has one, and its memory
         "deaggregate + base64 + orjson.loads alone": lambda: decode_the_usual_way,
         "Highwater's ingest, all metrics shipped": lambda: counting(definitions.METRICS),
         "… the exact ones": lambda: counting(EXACT_METRICS),
         "… `orders` alone": lambda: counting(definitions.METRICS[:1]),
     }
-    measured = {name: measure(make(), batches(options.rounds, options.customers)) for name, make in works.items()}
-    title = f"KPL aggregates of 200 orders, 10 000 a batch; medians of {options.rounds}"
-    table = Table("", "µs CPU an event", "in Y", "quartiles", "Y, µs", title=title)
-    for name, each in measured.items():
-        quartiles = f"{each.in_y_lower:.2f}-{each.in_y_upper:.2f}"
-        table.add_row(name, f"{each.us:.2f}", f"{each.in_y:.2f}", quartiles, f"{each.y_us:.2f}")
-    Console().print(table)
+    return {
+        name: pair(make(), batches(settings.rounds, settings.customers))
+        for name, make in progress.track(works.items(), description="works")
+    }
 
 
-if __name__ == "__main__":
-    main()
+def describe(figures: Mapping[str, Mapping[str, float]]) -> Part:
+    """What an event costs `ingest`."""
+    rows = [
+        [
+            name,
+            f"{each['us']:.2f}",
+            f"{each['in_y']:.2f}",
+            f"{each['in_y_lower']:.2f}-{each['in_y_upper']:.2f}",
+            f"{each['y_us']:.2f}",
+        ]
+        for name, each in figures.items()
+    ]
+    return Part(
+        "CPU of ingest",
+        TEXT,
+        [Table("CPU an event", ["", "µs an event", "in Y", "quartiles", "Y, µs"], rows)],
+        headlines=[
+            Headline(
+                f"CPU of whole ingest an event, in Y (`orjson.loads` + `Decimal` + a dict): {names}",
+                f"{figures[name]['in_y']:.2f}",
+            )
+            for name, names in (
+                ("Highwater's ingest, all metrics shipped", "all metrics that are shipped"),
+                ("… `orders` alone", "`orders` alone"),
+            )
+        ],
+    )
+
+
+TEXT = """\
+KPL aggregates of 200 orders, 10 000 a batch, through the whole handler with a client that answers at once, beside Y:
+what `orjson.loads`, `Decimal` and a dict take for one metric of the same events as plain lines, timed just before each
+batch. The usual way, `aws_kinesis_agg` with base64 and `orjson.loads`, neither checks nor counts.
+"""

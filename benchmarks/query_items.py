@@ -1,13 +1,12 @@
 """What a query reads: 24 hours of minute windows, written by several shards, beside windows x writers.
 
-    python -m benchmarks.query_items
+    python -m benchmarks query_items
 
 Runs the real query against an emulated DynamoDB, and a bare DynamoDB Query of the same items in the same run.
 """
 
-import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from statistics import median
@@ -15,10 +14,12 @@ from time import perf_counter
 from typing import Any
 
 import orjson
-from rich.console import Console
-from rich.table import Table
+from msgspec import Struct
+from rich.progress import Progress
 
 from benchmarks.orders import ARRIVED_AT_MS
+from benchmarks.page import Headline, Part, Table
+from benchmarks.suite import Options
 from chalicelib import definitions
 from chalicelib.access.grant import EVERYTHING
 from chalicelib.aggregates.metric import Catalog
@@ -34,6 +35,7 @@ from localstage import aws
 from localstage.emulator import Emulator
 from ops.resources import ensure
 
+NAME = "query_items"
 STAGE = "bench"
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 START_MS = ARRIVED_AT_MS - ARRIVED_AT_MS % DAY_MS - DAY_MS
@@ -103,8 +105,23 @@ def make_query(catalog: Catalog, table: AggregatesTable, endpoint_url: str) -> Q
     )
 
 
-def measure(writers: int, rounds: int) -> tuple[int, int, float]:
-    """Returns: items read, rows answered, and the time beside a bare Query."""
+class Settings(Struct, frozen=True):
+    """How many shards have written, and how often is asked."""
+
+    writers: tuple[int, ...] = (1, 4)
+    rounds: int = 9
+
+
+QUICK = Settings((1,), 1)
+
+
+def measure(options: Options, progress: Progress) -> list[dict[str, Any]]:
+    """Returns: by writers, items read, rows answered, and the time beside a bare Query's."""
+    settings: Settings = options.settings
+    return [_measure(writers, settings.rounds) for writers in progress.track(settings.writers, description="writers")]
+
+
+def _measure(writers: int, rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch, Emulator(0, Path(scratch) / "aws.log") as emulator:
         ensure(STAGE, endpoint_url=emulator.endpoint_url, session=aws.session(), shards=1)
         client = aws.client("dynamodb", emulator.endpoint_url)
@@ -118,21 +135,33 @@ def measure(writers: int, rounds: int) -> tuple[int, int, float]:
 
         answer = orjson.loads(ask().body)
         ratio = seconds(ask, rounds) / seconds(lambda: bare_query(client), rounds)
-    return answer["statistics"]["items_read"], answer["rows"], ratio
+    return {
+        "writers": writers,
+        "windows_times_writers": WINDOWS * writers,
+        "items_read": answer["statistics"]["items_read"],
+        "rows": answer["rows"],
+        "ratio": ratio,
+    }
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description="items that a query over a day of minutes reads")
-    arguments.add_argument("--writers", type=int, nargs="*", default=[1, 4])
-    arguments.add_argument("--rounds", type=int, default=9)
-    options = arguments.parse_args()
-    title = "24 h by minute, one group-by"
-    printed = Table("writers", "windows x writers", "items read", "rows", "time beside a bare Query", title=title)
-    for writers in options.writers:
-        items_read, rows, ratio = measure(writers, options.rounds)
-        printed.add_row(f"{writers}", f"{WINDOWS * writers:,}", f"{items_read:,}", f"{rows:,}", f"{ratio:.2f} x")
-    Console().print(printed)
-
-
-if __name__ == "__main__":
-    main()
+def describe(figures: Sequence[Mapping[str, Any]]) -> Part:
+    """What a query reads."""
+    rows = [
+        [
+            f"{each['writers']}",
+            f"{each['windows_times_writers']:,}",
+            f"{each['items_read']:,}",
+            f"{each['rows']:,}",
+            f"{each['ratio']:.2f} ×",
+        ]
+        for each in figures
+    ]
+    headings = ["writers", "windows × writers", "items read", "rows", "time beside a bare Query"]
+    read = ", ".join(f"{each['items_read']:,} of {each['writers']}" for each in figures)
+    return Part(
+        "What a query reads",
+        "A day of minutes on an emulated DynamoDB: nothing is read twice and nothing is left out, so items read are "
+        "windows × writers. Beside it, a bare Query of the same items, which neither decodes nor merges them.",
+        [Table("24 h by minute, one group-by", headings, rows)],
+        headlines=[Headline("items read by a query over 24 h of minutes, by writers", read)],
+    )

@@ -1,45 +1,50 @@
 """DynamoDB write units for a million events, by the sizes of the items that are put.
 
-    python -m benchmarks.write_units
+    python -m benchmarks write_units
 
-Runs the real handler against an emulated DynamoDB, once with each shipped metric of orders alone, once with the two
+Runs the real handler on tables in memory, once with each shipped metric of orders alone, once with the two
 exact ones and once with all, at several batch sizes; one shard, one minute, a thousand customers. The id log costs the
 same whatever the metrics: it is a column of its own, of KPL aggregates and of plain records numbered as Kinesis numbers
 them. Beside it: what one item an event costs, the least that a handler with one idempotency record for each event pays.
 """
 
-import argparse
-import tempfile
-from pathlib import Path
+from typing import Any
 
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+from msgspec import Struct
+from rich.progress import Progress
 
 from benchmarks.capacity import CountingClient
 from benchmarks.ingest_cpu import EVENTS_PER_AGGREGATE, make_ingest
+from benchmarks.memory_dynamodb import MemoryDynamoDB
 from benchmarks.orders import aggregated, lambda_event, orders
+from benchmarks.page import Headline, Part, Table
+from benchmarks.suite import Options
 from chalicelib import definitions
 from chalicelib.aggregates.metric import Metric
-from localstage import aws
-from localstage.emulator import Emulator
-from ops.resources import ensure
 
+NAME = "write_units"
+STAGE = "bench"
 BATCHES = 10
 # Neighbours on a shard of Kinesis differ high up, by a counter, and low down, by a stamp; the digits between are alike.
 FIRST_SEQUENCE_NUMBER = 49_590_338_271_490_256_608_559_692_538_361_571_095_921_575_989_136_588_898
 SEQUENCE_NUMBER_STEP = (1 << 80) + (1 << 38) + 977
 
 
+class Settings(Struct, frozen=True):
+    """How many events a batch."""
+
+    events_per_batch: tuple[int, ...] = (100, 1_000, 10_000)
+
+
+QUICK = Settings((100, 300))
+
+
 class Cost:
     """What ten batches of one shard cost, for each million of events."""
 
-    def __init__(
-        self, endpoint_url: str, metrics: tuple[Metric, ...], events_per_batch: int, events_per_record: int, stage: str
-    ) -> None:
-        ensure(stage, endpoint_url=endpoint_url, session=aws.session(), shards=1)
-        client = CountingClient(aws.client("dynamodb", endpoint_url))
-        ingest = make_ingest(client, stage, metrics)
+    def __init__(self, metrics: tuple[Metric, ...], events_per_batch: int, events_per_record: int) -> None:
+        client = CountingClient(MemoryDynamoDB())
+        ingest = make_ingest(client, STAGE, metrics)
         sequence_number = FIRST_SEQUENCE_NUMBER
         for batch in range(BATCHES):
             made = orders(events_per_batch, seed=batch)
@@ -50,14 +55,12 @@ class Cost:
                 raise RuntimeError(f"a batch failed: {dict(report.errors)}")
             sequence_number += len(payloads) * SEQUENCE_NUMBER_STEP
         to_a_million = 1e6 / (BATCHES * events_per_batch)
-        self.aggregates = client.write_units[f"highwater-{stage}-aggregates"] * to_a_million
-        self.ids = client.write_units[f"highwater-{stage}-ids"] * to_a_million
+        self.aggregates = client.write_units[f"highwater-{STAGE}-aggregates"] * to_a_million
+        self.ids = client.write_units[f"highwater-{STAGE}-ids"] * to_a_million
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description="write units for a million events")
-    arguments.add_argument("--events-per-batch", type=int, nargs="*", default=[100, 1_000, 10_000])
-    options = arguments.parse_args()
+def measure(options: Options, progress: Progress) -> list[dict[str, Any]]:
+    """Returns: by the events of a batch, write units for a million events, of metrics and of the id log."""
     metrics_of_orders = tuple(metric for metric in definitions.METRICS if metric.event_type == "order.placed")
     exact_metrics = tuple(metric for metric in metrics_of_orders if not metric.has_sketches)
     by_metric = {
@@ -65,26 +68,50 @@ def main() -> None:
         "both exact": exact_metrics,
         "all": metrics_of_orders,
     }
+    measured = []
+    for events_per_batch in progress.track(options.settings.events_per_batch, description="batches"):
+        costs = {name: Cost(metrics, events_per_batch, EVENTS_PER_AGGREGATE) for name, metrics in by_metric.items()}
+        plain = Cost(metrics_of_orders, events_per_batch, 1)
+        measured.append(
+            {
+                "events_per_batch": events_per_batch,
+                "metrics": {name: cost.aggregates for name, cost in costs.items()},
+                "ids_kpl": costs["all"].ids,
+                "ids_plain": plain.ids,
+            }
+        )
+    return measured
+
+
+def describe(figures: list[dict[str, Any]]) -> Part:
+    """The write units by the size of a batch."""
+    rows = [
+        [
+            f"{each['events_per_batch']:,}",
+            *(f"{units:,.0f}" for units in [*each["metrics"].values(), each["ids_kpl"], each["ids_plain"]]),
+        ]
+        for each in figures
+    ]
     table = Table(
-        "events a batch",
-        *by_metric,
-        "ids (KPL)",
-        "ids (plain)",
-        title="write units for a million events; those of the metrics with the shard's progress",
-        caption="beside it, one item an event: 1,000,000 by definition",
+        "write units for a million events; those of the metrics with the shard's progress",
+        ["events a batch", *figures[0]["metrics"], "ids (KPL)", "ids (plain)"],
+        rows,
     )
-    with tempfile.TemporaryDirectory() as scratch, Emulator(0, Path(scratch) / "aws.log") as emulator:
-        for events_per_batch in track(options.events_per_batch, "measuring", transient=True):
-            stage = f"b{events_per_batch}"
-            costs = [
-                Cost(emulator.endpoint_url, metrics, events_per_batch, EVENTS_PER_AGGREGATE, f"{stage}-{number}")
-                for number, metrics in enumerate(by_metric.values())
-            ]
-            plain = Cost(emulator.endpoint_url, metrics_of_orders, events_per_batch, 1, f"{stage}-plain")
-            units = [*(cost.aggregates for cost in costs), costs[-1].ids, plain.ids]
-            table.add_row(f"{events_per_batch:,}", *(f"{each:,.0f}" for each in units))
-    Console().print(table)
-
-
-if __name__ == "__main__":
-    main()
+    text = (
+        "By the sizes of the items that the real handler puts: one shard, one minute, a thousand customers. One item "
+        "an event, the least that a handler with one record for each event pays, takes 1,000,000 by definition."
+    )
+    largest = figures[-1]
+    units = [largest["metrics"][name] for name in ("orders", "both exact", "all")] + [largest["ids_kpl"]]
+    return Part(
+        "Write units",
+        text,
+        [table],
+        headlines=[
+            Headline(
+                f"write units, a million events, {largest['events_per_batch']:,} a batch: `orders`, with `customers`, "
+                "with the metrics of sketches too, progress included; the id log beside them",
+                " / ".join(f"{each:,.0f}" for each in units[:3]) + f"; {units[3]:,.0f}",
+            )
+        ],
+    )

@@ -17,8 +17,17 @@ from loadtest.producer import Encoding
 PROFILES_DIR = Path(__file__).with_name("profiles")
 
 Share = Annotated[float, Meta(ge=0, le=1)]
-Positive = Annotated[float, Meta(gt=0)]
-Count = Annotated[int, Meta(ge=1)]
+Positive = Annotated[float, Meta(gt=0, le=1_000_000)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+# A partial of the metric `customers` holds 2 000 groups, and a window has one for each shard and each of 4 buckets. On
+# a stream of one shard 7 200 customers in a minute, probes among them, leave room for how unevenly they are dealt: a
+# bucket has 1 800 of them, give or take 37. Beyond the limit they would share one group, and nobody could tell them
+# apart any more.
+CUSTOMERS_MAX = 6_000
+PROBES_A_SECOND_MAX = 20  # each a customer of its own
+
+ROUNDING = 1e-9  # ten times 0.1 is a little more than 1
 
 
 class ProfileError(ValueError):
@@ -40,6 +49,12 @@ class Arrivals(Struct, frozen=True, forbid_unknown_fields=True):
     ramp_seconds: Annotated[float, Meta(ge=0)] = 0
     burst: Burst | None = None
 
+    def __post_init__(self) -> None:
+        if self.ramp_seconds > self.seconds:
+            raise ValueError("ramp_seconds is longer than seconds")
+        if self.burst and self.burst.every_seconds >= self.seconds:
+            raise ValueError("there would be no burst: every_seconds is no less than seconds")
+
 
 class Shares(Struct, frozen=True, forbid_unknown_fields=True):
     """Which part of all events is not the usual one.
@@ -57,22 +72,34 @@ class Shares(Struct, frozen=True, forbid_unknown_fields=True):
     poison: Share = 0
     hot: Share = 0
 
+    def __post_init__(self) -> None:
+        dead = self.too_late + self.future + self.poison
+        repeats = self.duplicates + self.conflicts
+        if dead + repeats + self.late + self.hot > 1 + ROUNDING:
+            raise ValueError("the shares add up to more than 1")
+        if 2 * repeats + dead > 1 + ROUNDING:
+            raise ValueError("there are more duplicates and conflicts than events that they could repeat")
+
 
 class Events(Struct, frozen=True, forbid_unknown_fields=True):
     """What events are like: customers are Zipf-like, the encodings have weights."""
 
-    customers: Count = 1_000
+    customers: Annotated[int, Meta(ge=1, le=CUSTOMERS_MAX)] = 1_000
     zipf: Positive = 1.0
     currencies: Annotated[int, Meta(ge=1, le=8)] = 4
     encodings: dict[Encoding, Positive] = msgspec.field(default_factory=lambda: {Encoding.AGGREGATE: 1.0})
     shares: Shares = Shares()
+
+    def __post_init__(self) -> None:
+        if not self.encodings:
+            raise ValueError("encodings has none")
 
 
 class Analysts(Struct, frozen=True, forbid_unknown_fields=True):
     """Who asks meanwhile. Units: queries and probes a second, of all together."""
 
     queries: Annotated[float, Meta(ge=0)] = 1
-    probes: Annotated[float, Meta(ge=0)] = 1
+    probes: Annotated[float, Meta(ge=0, le=PROBES_A_SECOND_MAX)] = 1
 
 
 class FaultKind(StrEnum):
@@ -136,8 +163,22 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     faults: tuple[Fault, ...] = ()
     reshard: Reshard | None = None
     local: LocalStage = LocalStage()
-    seed: int = 1
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 1
     settle_seconds: Positive = 300
+
+    def __post_init__(self) -> None:
+        late = [fault.kind for fault in self.faults if fault.at_seconds + fault.seconds > self.arrivals.seconds]
+        if late:
+            raise ValueError(f"the load would end before the fault {late[0]}")
+        if self.reshard is None:
+            return
+        if self.reshard.at_seconds >= self.arrivals.seconds:
+            raise ValueError("the load would end before the reshard")
+        # What shares a record that is on its way while its shard is split lies in one of the children, whosever it is.
+        # A repeat goes to its own, whose log knows nothing of it: it would count twice (docs/guarantees.md, "Repeats").
+        has_repeats = self.events.shares.duplicates or self.events.shares.conflicts
+        if has_repeats and self.events.encodings.keys() != {Encoding.PLAIN}:
+            raise ValueError("with a reshard, duplicates and conflicts need encodings = { plain = 1 }")
 
 
 def load(name: str) -> Profile:

@@ -16,13 +16,14 @@ class Run(Struct, frozen=True):
     """A load test, as all of its workers know it: what worker w sends as its event n follows from this alone.
 
     Shapes: run_id, short lower-case text that no other run on this stage has; workers, how many share the load.
-    Units:  started_ms, epoch milliseconds of the load's start.
+    Units:  started_ms, epoch milliseconds of the load's start; lateness_ms, the stage's: what is later is too late.
     """
 
     run_id: str
     profile: Profile
     started_ms: int
     workers: int
+    lateness_ms: int = 86_400_000
 
     @property
     def seed(self) -> int:
@@ -130,7 +131,8 @@ class Recording(Struct):
 
     Units:  epoch milliseconds; stopped_ms, when the load ended; complete_until_ms, what the API told when it was waited
             for, None when it did not come in time.
-    Shapes: duplicates_reported, by the functions themselves (at least as many as there were); None where unknown.
+    Shapes: duplicates_reported, by the functions themselves (at least as many as there were); None where unknown;
+            profile_name, as it was asked for; command, the whole line that began the run, without secrets.
     """
 
     run: Run
@@ -147,6 +149,8 @@ class Recording(Struct):
     duplicates_reported: int | None = None
     versions: dict[str, str] = {}
     machine: str = ""
+    profile_name: str = ""
+    command: str = ""
 
 
 def write(recording: Recording, path: Path) -> None:

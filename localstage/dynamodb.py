@@ -3,8 +3,10 @@
 from typing import Any
 
 import orjson
+from botocore.exceptions import ClientError
 
-from localstage.aws import REGION, client_that_decodes_nothing
+from localstage import wire
+from localstage.aws import REGION
 from localstage.reader import AFTER_SEQUENCE_NUMBER, TRIM_HORIZON, IteratorReader, first_position
 from localstage.source import EncodedRecord, Shard
 
@@ -57,7 +59,7 @@ class DynamoDBSource:
     batch_info = "DDBStreamBatchInfo"
 
     def __init__(self, endpoint_url: str, stream_arn: str, starting_position: str) -> None:
-        self._client = client_that_decodes_nothing("dynamodbstreams", endpoint_url)
+        self._client: Any = wire.dynamodb_streams(endpoint_url)
         self._starting_position = starting_position
         self.arn = stream_arn
 
@@ -73,7 +75,9 @@ class DynamoDBSource:
                 return self._iterator(shard, first_position(shard, self._starting_position))
             try:
                 return self._iterator(shard, AFTER_SEQUENCE_NUMBER, SequenceNumber=sequence_number)
-            except self._client.exceptions.TrimmedDataAccessException:
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "TrimmedDataAccessException":
+                    raise
                 return self._iterator(shard, TRIM_HORIZON)  # the oldest of what is left, as Lambda goes on
 
         return IteratorReader(self._client, iterator_after, self._encode, GET_RECORDS_MAX)

@@ -3,13 +3,10 @@
 import os
 import re
 import shutil
-import signal
 import socket
-import subprocess
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,7 +20,6 @@ SERVICES = (
 )
 PORT_OPTION = "--aws-port"
 START_TIMEOUT_SECONDS = 30
-STOP_TIMEOUT_SECONDS = 3
 
 
 class Emulator:
@@ -65,10 +61,7 @@ class Emulator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.send_signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):  # it waits for open connections, which nobody will use again
-            self._process.wait(STOP_TIMEOUT_SECONDS)
-        leash.kill(self._process)
+        leash.kill(self._process)  # asked, it would wait for connections that nobody uses any more; nothing is kept
         self._log.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 

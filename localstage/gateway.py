@@ -8,6 +8,7 @@ stands under the name of its stage (`/api`); a gateway with a prefix does too.
 import base64
 import re
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Mapping
@@ -208,6 +209,13 @@ class GatewayServer(ThreadingHTTPServer):
 
     def __init__(self, port: int) -> None:
         super().__init__(("127.0.0.1", port), _GatewayHandler)
+        self.requests = 0
+        self._counting = threading.Lock()
+
+    def count(self) -> None:
+        """Count a request, of whichever thread."""
+        with self._counting:
+            self.requests += 1
 
     def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> None:
         """Say nothing: what ends here is a client that went away."""
@@ -225,6 +233,7 @@ class _GatewayHandler(BaseHTTPRequestHandler):
         headers: dict[str, list[str]] = {}
         for name, value in self.headers.items():
             headers.setdefault(name.lower(), []).append(value)
+        self.server.count()
         response = self.server.gateway.answer(self.command, self.path, headers, body)
         self.send_response(response.status)
         for name, value in response.headers:

@@ -4,7 +4,8 @@ from typing import Any
 
 import orjson
 
-from localstage.aws import REGION, client_that_decodes_nothing
+from localstage import wire
+from localstage.aws import REGION
 from localstage.reader import AFTER_SEQUENCE_NUMBER, IteratorReader, first_position
 from localstage.source import EncodedRecord, Shard
 
@@ -23,7 +24,7 @@ def lambda_record(record: dict[str, Any], *, shard_id: str, stream_arn: str, rol
             "partitionKey": record["PartitionKey"],
             "sequenceNumber": record["SequenceNumber"],
             "data": record["Data"],
-            "approximateArrivalTimestamp": record["ApproximateArrivalTimestamp"],
+            "approximateArrivalTimestamp": float(record["ApproximateArrivalTimestamp"]),
         },
         "eventSource": "aws:kinesis",
         "eventVersion": "1.0",
@@ -58,7 +59,7 @@ class KinesisSource:
     batch_info = "KinesisBatchInfo"
 
     def __init__(self, endpoint_url: str, stream: str, starting_position: str, role_arn: str) -> None:
-        self._client = client_that_decodes_nothing("kinesis", endpoint_url)
+        self._client: Any = wire.kinesis(endpoint_url)
         self._starting_position = starting_position
         self._role_arn = role_arn
         self.arn: str = self._client.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["StreamARN"]

@@ -24,11 +24,20 @@ def inherited_environment() -> dict[str, str]:
 
 
 def start(
-    arguments: Sequence[str], *, cwd: Path, environment: Mapping[str, str], log: IO[Any], flags: Sequence[str] = ()
+    arguments: Sequence[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    log: IO[Any],
+    flags: Sequence[str] = (),
+    script: str = __file__,
 ) -> subprocess.Popen[bytes]:
-    """Start `python <flags> -m <arguments>` on a leash, in a process group of its own, its output into `log`."""
+    """Start `python <flags> -m <arguments>` on a leash, in a process group of its own, its output into `log`.
+
+    Shapes: script, what runs the module in place of this one, and begins with `end_with_the_parent`.
+    """
     return subprocess.Popen(  # noqa: S603 (a module of ours)
-        [sys.executable, "-P", *flags, __file__, *arguments],
+        [sys.executable, "-P", *flags, script, *arguments],
         cwd=cwd,
         env=dict(environment),
         stdin=subprocess.PIPE,
@@ -48,14 +57,15 @@ def kill(process: subprocess.Popen[bytes]) -> None:
         process.stdin.close()
 
 
-def _end_with_the_parent() -> None:
+def end_with_the_parent() -> None:
+    """Wait, on a thread of its own, until the parent is gone, and kill the whole process group then."""
     os.read(sys.stdin.fileno(), 1)  # nothing is ever written: this returns at end of file
     os.killpg(0, signal.SIGKILL)
 
 
 def main() -> None:
     """Run the module that the arguments name, as `python -m` would."""
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    threading.Thread(target=end_with_the_parent, daemon=True).start()
     sys.argv = sys.argv[1:]
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

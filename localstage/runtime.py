@@ -19,6 +19,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -82,6 +83,14 @@ class ColdStart:
     memory_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Invoked:
+    """How often a function was invoked, and how long that took together, by the memory it has."""
+
+    count: int = 0
+    gb_seconds: float = 0
+
+
 class InitError(Exception):
     """The function cannot be initialised; the text is one line."""
 
@@ -103,6 +112,7 @@ class Function:
         self._all: set[_Environment] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self.invoked = Invoked()
 
     def invoke(self, event: bytes) -> Answer:
         """Run the function on one event (JSON); waits while as many invocations as its concurrency are under way.
@@ -111,7 +121,9 @@ class Function:
         """
         with self._free:
             environment = self._take()
+            began = time.monotonic()
             answer = environment.invoke(event)
+            self._count(time.monotonic() - began)
             self._give_back(environment)
         if self._closed:
             raise FunctionClosedError(self.spec.name)
@@ -161,9 +173,14 @@ class Function:
         with self._lock:
             self._closed = True
             environments = list(self._all)
-        for environment in environments:
-            environment.kill()
+        with ThreadPoolExecutor(max(1, len(environments))) as at_once:  # each takes a tenth of a second to be gone
+            list(at_once.map(_Environment.kill, environments))
         self._log.close()
+
+    def _count(self, seconds: float) -> None:
+        with self._lock:
+            before = self.invoked
+            self.invoked = Invoked(before.count + 1, before.gb_seconds + seconds * self.spec.memory_mb / 1024)
 
     def _take(self) -> "_Environment":
         with self._lock:

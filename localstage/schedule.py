@@ -17,7 +17,7 @@ class ScheduleRule(threading.Thread):
 
     def __init__(self, function: Function, seconds: int) -> None:
         super().__init__(name=f"{function.spec.name}-schedule", daemon=True)
-        self._function = function
+        self.function = function
         self._seconds = seconds
         self._stopping = threading.Event()
 
@@ -25,13 +25,15 @@ class ScheduleRule(threading.Thread):
         """Invoke until stopped; an invocation that fails is logged and the next one comes in its time."""
         while not self._stopping.wait(self._seconds):
             try:
-                answer = self._function.invoke(
-                    orjson.dumps(scheduled_event(self._function.spec.name, datetime.now(UTC)))
-                )
+                self.invoke()
             except FunctionClosedError:
                 return
-            if answer.function_error:
-                logger.warning("%s: %s", self.name, orjson.loads(answer.payload)["errorMessage"])
+
+    def invoke(self) -> None:
+        """Invoke the function once, now, and wait for it. Raises: FunctionClosedError."""
+        answer = self.function.invoke(orjson.dumps(scheduled_event(self.function.spec.name, datetime.now(UTC))))
+        if answer.function_error:
+            logger.warning("%s: %s", self.name, orjson.loads(answer.payload)["errorMessage"])
 
     def stop(self) -> None:
         """Invoke no more."""

@@ -4,6 +4,9 @@ For each larger window that a batch of changes touches, once however often it is
 shares of the smaller windows in it, merge them, and put the whole on the condition that what stood still stands. What
 stands is read *before* the shares, so of two recomputations the one whose reads are older is refused, and reads again.
 So a rollup never goes back, and a batch that comes again, late or doubled, changes nothing. docs/decisions/0005.
+
+Only of metrics whose open hours anybody is told of: to queries a rollup counts when it is settled, and that has all of
+them recomputed, once. An hour that is carried on as it grows is read a hundred times over, all writers' minutes of it.
 """
 
 from collections import Counter, defaultdict
@@ -57,18 +60,29 @@ class RollupReport(Struct):
 
 
 class RollUp:
-    """The consumer that keeps the rollups. Stateless once made."""
+    """The consumer that keeps the rollups. Stateless once made.
+
+    Shapes: watched names the metrics that have alerts, published or not.
+    """
 
     purpose = ROLLUPS
 
-    def __init__(self, catalog: Catalog, stage_lateness_ms: int, shares: ShareReader, rollups: RollupStore) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        stage_lateness_ms: int,
+        shares: ShareReader,
+        rollups: RollupStore,
+        watched: Collection[str] = (),
+    ) -> None:
         self._catalog = catalog
+        self._carried = {metric.name for metric in catalog.metrics.values() if metric.published} | set(watched)
         self._stage_lateness_ms = stage_lateness_ms
         self._shares = shares
         self._rollups = rollups
 
     def __call__(self, changes: Sequence[StoredChange], remaining_ms: Callable[[], int]) -> RollupReport:
-        """Carry a batch of changes into the windows above.
+        """Carry a batch of changes into the windows above, of metrics that are published or watched.
 
         Returns: the report, whose `response` is the answer for Lambda.
         Raises: DefinitionChangedError; the whole batch is then delivered again.
@@ -76,7 +90,7 @@ class RollUp:
         report = RollupReport(changes=len(changes))
         first_place: dict[WindowKey, int] = {}
         for place, change in enumerate(changes):
-            if isinstance(change.key, WindowKey):
+            if isinstance(change.key, WindowKey) and change.key.metric in self._carried:
                 key = window_above(self._catalog.metrics[change.key.metric], change.key)
                 if key:
                     first_place.setdefault(key, place)

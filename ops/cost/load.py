@@ -96,16 +96,19 @@ class Load:
 
 # What a batch of a shard writes, by the shard's events a second: write units of the shipped metrics' partials and of
 # its progress. A batch writes each partial whole, so what counts is the minute's state so far, not how it was cut.
-# python -m benchmarks.rollup_units --minutes 2 --shards 1 --events-per-second N; 250 is its default, 1 000 on 4 shards
+# python -m benchmarks rollup_units --set minutes=2 --set shards=1 --set events_per_second=N; 250: of its default, 1 000
+# on 4 shards.
 PARTIAL_UNITS = ((10, 13.1), (30, 19.4), (100, 30.4), (250, 40.2), (1_000, 49.6), (3_000, 52.5))
 # … and of the id log, by the batch's events.
-# python -m benchmarks.write_units --events-per-batch 10 30 100 300 1000 3000 10000, "ids (KPL)"
+# python -m benchmarks write_units --set events_per_batch=10,30,100,300,1000,3000,10000, "ids (KPL)"
 ID_UNITS = ((10, 1.0), (30, 1.0), (100, 2.0), (300, 4.0), (1_000, 13.0), (3_000, 36.0), (10_000, 118.0))
-# What the rollups write a minute, by the stage's events a second; more groups than the benchmark's thousand customers
-# write more. And what they read each time: a part that is always there, and one for each minute of the hour so far and
-# each shard. From the runs of two minutes on one shard, and of ten minutes on 4.
-ROLLUP_WRITES = ((10, 41.0), (30, 60.0), (100, 93.0), (1_000, 142.0))
-ROLLUP_READS, ROLLUP_READS_A_MINUTE_AND_SHARD = 42.0, 11.2
+# What the rollups write a minute: the open hour and day of `orders`, which is published, each 30 seconds, and all hours
+# once they are settled. And what they read: of the open hour, each time, a part that is always there and one for each
+# minute of it so far and each shard; of settled hours, each minute of each shard once.
+# python -m benchmarks rollup_units; growth_shards for hours of thirty minutes.
+ROLLUP_WRITES = 4.1
+ROLLUP_READS, ROLLUP_READS_A_MINUTE_AND_SHARD = 3.0, 0.17
+SETTLED_READS_A_MINUTE_AND_SHARD = 11.2
 MINUTES_OF_AN_HOUR = 30  # on average
 ITEM_AN_EVENT_UNITS = 1.0  # what one item for each event takes, of up to 1 KB
 
@@ -121,7 +124,6 @@ def units_of(load: Load) -> dict[str, float]:
     batches, shards = load.batches_per_second * seconds, load.shards_needed
     records = load.records_per_second * seconds
     partial_units = between(PARTIAL_UNITS, load.events_per_second / shards)
-    rollup_writes = between(ROLLUP_WRITES, min(load.events_per_second, ROLLUP_WRITES[-1][0]))
     id_units = between(ID_UNITS, load.events_per_batch)
     rollups = load.table_partitions * seconds / ROLLUP_WINDOW_S
     fan_outs = min(load.table_partitions / FAN_OUT_WINDOW_S, load.batches_per_second) * seconds
@@ -149,9 +151,10 @@ def units_of(load: Load) -> dict[str, float]:
         f"lambda.gb_seconds_{arch}": (ingest_s + others_s) * load.memory_gb
         + authorizations * load.authorize_ms / 1e3 * load.small_memory_gb,
         f"lambda.provisioned_gb_seconds_{arch}": load.provisioned * seconds * load.memory_gb,
-        "dynamodb.write_units": batches * (partial_units + id_units) + ticks * rollup_writes,
+        "dynamodb.write_units": batches * (partial_units + id_units) + ticks * ROLLUP_WRITES,
         "dynamodb.read_units": batches  # the id log, before each batch
         + seconds / ROLLUP_WINDOW_S * rollup_reads
+        + seconds / 60 * SETTLED_READS_A_MINUTE_AND_SHARD * shards
         + publishes * shards  # a window is read whole: an item of each writer
         + queries * load.query_read_units,
         "dynamodb.storage_gb_months": stored / GB,

@@ -14,6 +14,8 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from benchmarks.capacity import CountingClient
+from benchmarks.memory_dynamodb import MemoryDynamoDB
 from chalicelib.aggregates.partial import Partial, PartialKey
 from chalicelib.aggregates.rollup import Rollup, WindowKey, pack_groups
 from chalicelib.aws.aggregates_table import AggregatesTable
@@ -34,11 +36,14 @@ PLENTY_MS = 30_000
 stages = count()
 
 
-@pytest.fixture(params=["memory", "moto", "ministack"])
+@pytest.fixture(params=["memory", "benchmarks", "moto", "ministack"])
 def stage(request):
     """Clients of an empty stage, by service; None for the fakes."""
     if request.param == "memory":
         yield None
+        return
+    if request.param == "benchmarks":
+        yield "bench", CountingClient(MemoryDynamoDB()), None
         return
     name = f"contract{next(stages)}"
     if request.param == "moto":
@@ -70,6 +75,8 @@ def partials(stage):
 def dead_letters(stage):
     if stage is None:
         return MemoryDeadLetters()
+    if stage[2] is None:
+        pytest.skip("the benchmarks have no S3")
     return DeadLettersBucket(lambda: stage[2], f"highwater-{stage[0]}-dead-letters")
 
 

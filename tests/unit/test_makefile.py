@@ -25,7 +25,11 @@ def make(*arguments):
 def commands(*arguments):
     done = make(*arguments)
     assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stdout.splitlines() if " -m ops." in line or " -m localstage" in line]
+    lines = [
+        line
+        for line in done.stdout.splitlines()
+        if " -m ops." in line or " -m localstage" in line or " -m loadtest" in line
+    ]
     return [" ".join(line.partition(" -m ")[2].split()) for line in lines]
 
 
@@ -49,6 +53,13 @@ def test_what_is_deployed_was_refused_nothing_and_is_packaged_and_looked_at_with
         "ops.package --stage dev",
         "ops.preflight --stage dev --set A=1 --set B=2",
         deploy,
+    ]
+
+
+def test_a_load_is_local_and_short_unless_told_otherwise_and_takes_nothing_that_a_shell_exported():
+    assert commands("loadtest") == ["loadtest"]
+    assert commands("loadtest", "STAGE=dev", "PROFILE=steady", "WORKERS=2") == [
+        "loadtest --stage dev --profile steady --workers 2"
     ]
 
 

@@ -133,6 +133,15 @@ class World:
 
         return Consumer("rollup", self._new_roll_up, handle)
 
+    @property
+    def watched(self) -> set[str]:
+        """The metrics that have alerts."""
+        return {alert.metric for alert in self.stage.alerts}
+
+    def is_carried(self, metric: Metric) -> bool:
+        """Whether its rollups are up to date before they are settled."""
+        return metric.published or metric.name in self.watched
+
     def _numbers_below(self, changes: Sequence[StoredChange]) -> Mapping[int, tuple[WindowKey, int]]:
         """How much, by the place of a change, the window above it must hold once it is done with: what only grows."""
         found = {}
@@ -140,12 +149,12 @@ class World:
             if isinstance(change.key, WindowKey):
                 metric = self.stage.catalog.metrics[change.key.metric]
                 above = window_above(metric, change.key)
-                if above and metric.event_type == "order.placed":
+                if above and metric.event_type == "order.placed" and self.is_carried(metric):
                     found[place] = above, self.aggregates.number_in(metric, above, change.key.step_ms)
         return found
 
     def _new_roll_up(self) -> RollUp:
-        return RollUp(self.stage.catalog, LATENESS_MS, self.stores, self.stores)
+        return RollUp(self.stage.catalog, LATENESS_MS, self.stores, self.stores, self.watched)
 
     def _fan_out(self) -> Consumer:
         def make() -> FanOut:
@@ -159,7 +168,7 @@ class World:
                 publish=self._new_publish("fan_out"),
                 clock_ms=lambda: self.now_ms,
                 watch=self._new_alerts(),
-                watched={alert.metric for alert in self.stage.alerts},
+                watched=self.watched,
                 alerts=self.stores,
             )
 

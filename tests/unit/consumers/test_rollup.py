@@ -88,6 +88,22 @@ def test_a_changed_minute_is_carried_into_its_hour_and_the_hour_into_its_day(rol
     assert run(roll_up, table.take_changes()).rollups == 0, "a day is part of nothing larger"
 
 
+# customers are not published: nobody is told of their open hours, and queries read hours when they are settled
+def test_the_open_hours_of_a_metric_that_nobody_is_told_of_are_not_carried_on(roll_up, table):
+    key = PartialKey("customers", 2, NOON_MS, "events/shard-0")
+    table.partials[key] = Partial("1", 1, {("ada",): (1, Decimal(9))})
+    table.note(WindowKey("customers", MINUTE_MS, 2, NOON_MS))
+    changes = table.take_changes()
+    assert not CUSTOMERS.published
+    assert run(roll_up, changes).windows == 0
+    assert not table.rollups
+    assert roll_up.see_to(CUSTOMERS, NOON_MS, NOON_MS + HOUR_MS, lambda: 60_000), "settled, they are there"
+    assert table.groups_of(WindowKey("customers", HOUR_MS, 2, NOON_MS)) == {("ada",): (1, Decimal(9))}
+    table.rollups.clear()
+    watching = RollUp(CATALOG, DAY_MS, table, table, watched={"customers"})
+    assert run(watching, changes).rollups == 1, "an alert may look at an open hour"
+
+
 def test_changes_of_one_window_are_carried_once(roll_up, table):
     for _ in range(5):
         table.store(0, {EUR: states(1, 1)})

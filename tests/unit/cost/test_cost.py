@@ -130,7 +130,7 @@ def test_at_a_steady_thousand_events_a_second_the_write_units_are_those_that_wer
     load = Load(1_000 * 86_400, shards=4)
     writes = units_of(load)["dynamodb.write_units"] / 30 / 24 / 6
     assert load.events_per_batch == 250
-    assert writes == pytest.approx(96_498 + 9_600 + 1_423, rel=0.02)
+    assert writes == pytest.approx(96_498 + 9_600 + 41, rel=0.02)
 
 
 def test_at_a_few_events_a_second_an_item_an_event_is_cheaper_and_the_model_says_so():

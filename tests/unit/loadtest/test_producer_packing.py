@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 import zstandard
+from aws_kinesis_agg.aggregator import AggRecord
 from aws_kinesis_agg.deaggregator import deaggregate_records
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +35,14 @@ def test_an_aggregate_decodes_to_exactly_its_events(sent: list[Event]) -> None:
     }
     user_records = [user_record["kinesis"] for user_record in deaggregate_records([wrapped])]
     assert [Event(user["partitionKey"], base64.b64decode(user["data"])) for user in user_records] == sent
+
+
+@given(st.lists(events, min_size=2, max_size=20))
+def test_an_aggregate_is_to_the_byte_what_the_libraries_aggregator_makes(sent: list[Event]) -> None:
+    aggregate = AggRecord()
+    for event in sent:
+        aggregate.add_user_record(event.partition_key, event.data)
+    assert encode_record(sent, Encoding.AGGREGATE).data == aggregate.get_contents()[2]
 
 
 @given(st.lists(events, min_size=1, max_size=20))

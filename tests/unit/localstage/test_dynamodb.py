@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from botocore.stub import Stubber
 
-from localstage.aws import client_that_decodes_nothing
 from localstage.dynamodb import DynamoDBSource, lambda_record, list_shards
 from localstage.source import Shard
+from tests.unit.localstage.scripted import Scripted
 
 ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/orders/stream/2026-11-24T12:00:00.000"
 NOWHERE = "http://127.0.0.1:1"
@@ -54,13 +53,12 @@ def page(*shards: dict[str, Any], **more: str) -> dict[str, Any]:
 
 def test_all_pages_of_shards_are_asked_for() -> None:
     parent, child = (f"shardId-00000000000000000000-{number:08d}" for number in (1, 2))
-    client = client_that_decodes_nothing("dynamodbstreams", NOWHERE)
-    with Stubber(client) as stub:
-        first = page({"ShardId": parent}, LastEvaluatedShardId=parent)
-        second = page({"ShardId": child, "ParentShardId": parent})
-        stub.add_response("describe_stream", first, {"StreamArn": ARN})
-        stub.add_response("describe_stream", second, {"StreamArn": ARN, "ExclusiveStartShardId": parent})
-        assert list_shards(client, ARN) == [Shard(parent, frozenset()), Shard(child, frozenset({parent}))]
+    client = Scripted()
+    first = page({"ShardId": parent}, LastEvaluatedShardId=parent)
+    second = page({"ShardId": child, "ParentShardId": parent})
+    client.answer("describe_stream", first, {"StreamArn": ARN})
+    client.answer("describe_stream", second, {"StreamArn": ARN, "ExclusiveStartShardId": parent})
+    assert list_shards(client, ARN) == [Shard(parent, frozenset()), Shard(child, frozenset({parent}))]
 
 
 @pytest.fixture
@@ -69,22 +67,22 @@ def source() -> DynamoDBSource:
 
 
 @pytest.fixture
-def stream(source: DynamoDBSource) -> Iterator[Stubber]:
-    with Stubber(source._client) as stub:
-        yield stub
-        stub.assert_no_pending_responses()
+def stream(source: DynamoDBSource) -> Iterator[Scripted]:
+    source._client = Scripted()
+    yield source._client
+    source._client.assert_all_was_asked()
 
 
-def give_iterator(stream: Stubber, iterator: str, asked: dict[str, str]) -> None:
-    stream.add_response("get_shard_iterator", {"ShardIterator": iterator}, asked)
+def give_iterator(stream: Scripted, iterator: str, asked: dict[str, str]) -> None:
+    stream.answer("get_shard_iterator", {"ShardIterator": iterator}, asked)
 
 
-def give_records(stream: Stubber, iterator: str, *records: dict[str, Any], limit: int = 1_000, **more: str) -> None:
+def give_records(stream: Scripted, iterator: str, *records: dict[str, Any], limit: int = 1_000, **more: str) -> None:
     asked = {"ShardIterator": iterator, "Limit": limit}
-    stream.add_response("get_records", {"Records": list(records), **more}, asked)
+    stream.answer("get_records", {"Records": list(records), **more}, asked)
 
 
-def test_a_shard_is_read_from_its_beginning_to_its_end(source: DynamoDBSource, stream: Stubber) -> None:
+def test_a_shard_is_read_from_its_beginning_to_its_end(source: DynamoDBSource, stream: Scripted) -> None:
     give_iterator(stream, "i-1", FROM_THE_BEGINNING)
     give_records(stream, "i-1", change(), NextShardIterator="i-2")
     give_records(stream, "i-2", limit=7)
@@ -96,11 +94,11 @@ def test_a_shard_is_read_from_its_beginning_to_its_end(source: DynamoDBSource, s
 
 @pytest.mark.parametrize("error", ["ExpiredIteratorException", "TrimmedDataAccessException"])
 def test_an_iterator_that_is_no_use_any_more_is_replaced_behind_what_was_read(
-    source: DynamoDBSource, stream: Stubber, error: str
+    source: DynamoDBSource, stream: Scripted, error: str
 ) -> None:
     give_iterator(stream, "i-1", FROM_THE_BEGINNING)
     give_records(stream, "i-1", change(), NextShardIterator="i-2")
-    stream.add_client_error("get_records", error)
+    stream.refuse("get_records", error)
     give_iterator(stream, "i-3", BEHIND_ONE)
     give_records(stream, "i-3", change("2" * 21), NextShardIterator="i-4")
     reader = source.open(SHARD)
@@ -109,18 +107,18 @@ def test_an_iterator_that_is_no_use_any_more_is_replaced_behind_what_was_read(
 
 
 def test_behind_records_that_are_gone_the_oldest_that_are_left_come_next(
-    source: DynamoDBSource, stream: Stubber
+    source: DynamoDBSource, stream: Scripted
 ) -> None:
     give_iterator(stream, "i-1", FROM_THE_BEGINNING)
     give_records(stream, "i-1", change(), NextShardIterator="i-2")
-    stream.add_client_error("get_records", "ExpiredIteratorException")
-    stream.add_client_error("get_shard_iterator", "TrimmedDataAccessException", expected_params=BEHIND_ONE)
+    stream.refuse("get_records", "ExpiredIteratorException")
+    stream.refuse("get_shard_iterator", "TrimmedDataAccessException", BEHIND_ONE)
     give_iterator(stream, "i-3", FROM_THE_BEGINNING)
     give_records(stream, "i-3", NextShardIterator="i-4")
     reader = source.open(SHARD)
     assert [len(reader.read(1_000) or ()) for _ in range(3)] == [1, 0, 0]
 
 
-def test_a_stream_that_is_gone_has_ended(source: DynamoDBSource, stream: Stubber) -> None:
-    stream.add_client_error("get_shard_iterator", "ResourceNotFoundException")
+def test_a_stream_that_is_gone_has_ended(source: DynamoDBSource, stream: Scripted) -> None:
+    stream.refuse("get_shard_iterator", "ResourceNotFoundException")
     assert source.open(SHARD).read(1_000) is None

@@ -2,11 +2,9 @@
 
 from typing import Any
 
-from botocore.stub import Stubber
-
-from localstage.aws import client_that_decodes_nothing
 from localstage.kinesis import lambda_record, list_shards
 from localstage.source import Shard
+from tests.unit.localstage.scripted import Scripted
 
 ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/events"
 
@@ -47,13 +45,12 @@ def listed(shard_id: str, **parents: str) -> dict[str, Any]:
 
 
 def test_further_pages_of_shards_are_asked_for_by_their_token_alone_as_kinesis_demands() -> None:
-    client = client_that_decodes_nothing("kinesis", "http://127.0.0.1:1")
+    client = Scripted()
     merged = listed("shard-2", ParentShardId="shard-0", AdjacentParentShardId="shard-1")
-    with Stubber(client) as stub:
-        stub.add_response("list_shards", {"Shards": [listed("shard-0")], "NextToken": "more"}, {"StreamARN": ARN})
-        stub.add_response("list_shards", {"Shards": [listed("shard-1")], "NextToken": "last"}, {"NextToken": "more"})
-        stub.add_response("list_shards", {"Shards": [merged]}, {"NextToken": "last"})
-        shards = list_shards(client, ARN)
+    client.answer("list_shards", {"Shards": [listed("shard-0")], "NextToken": "more"}, {"StreamARN": ARN})
+    client.answer("list_shards", {"Shards": [listed("shard-1")], "NextToken": "last"}, {"NextToken": "more"})
+    client.answer("list_shards", {"Shards": [merged]}, {"NextToken": "last"})
+    shards = list_shards(client, ARN)
     assert shards == [
         Shard("shard-0", frozenset()),
         Shard("shard-1", frozenset()),

@@ -62,6 +62,14 @@ def test_a_warm_process_is_used_again(function: Function) -> None:
     assert call(function) == call(function)
 
 
+def test_invocations_are_counted_and_their_time_by_the_memory_of_the_function(function: Function) -> None:
+    assert (function.invoked.count, function.invoked.gb_seconds) == (0, 0)
+    call(function, seconds=0.4)
+    call(function, do="raise")
+    assert function.invoked.count == 2
+    assert 0.4 * 128 / 1024 <= function.invoked.gb_seconds < 5 * 128 / 1024
+
+
 def test_two_invocations_at_once_have_a_process_each_and_a_third_waits(function: Function) -> None:
     pids: list[int] = []
     threads = [threading.Thread(target=lambda: pids.append(call(function, seconds=0.2))) for _ in range(4)]

@@ -36,6 +36,12 @@ def test_it_is_invoked_again_and_again_though_one_invocation_fails() -> None:
     assert function.events[0]["source"] == "aws.events"
 
 
+def test_it_can_be_invoked_beside_its_times() -> None:
+    function = FakeFunction()
+    ScheduleRule(function, seconds=3_600).invoke()  # type: ignore[arg-type]
+    assert [event["detail-type"] for event in function.events] == ["Scheduled Event"]
+
+
 def test_the_event_has_the_form_of_eventbridge() -> None:
     event = scheduled_event("tick", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
     assert (event["detail-type"], event["time"]) == ("Scheduled Event", "2026-01-02T03:04:05Z")

@@ -1,0 +1,86 @@
+"""An engine: something that counts the workload's events, in this process or in its own."""
+
+import gc
+from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter, process_time
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from benchmarks.engines.totals import Totals
+from benchmarks.engines.workload import Workload
+
+KPL = "Kinesis records, KPL aggregates of 200"
+RECORDS = "Kinesis records, an event each"
+LINES = "lines of a file"
+
+
+class Pass(Struct, frozen=True):
+    """One time through the events. Units: of CPU, of the engine's process and all that it started; all threads."""
+
+    totals: Totals
+    events: int
+    cpu_seconds: float
+    wall_seconds: float
+    counted: Mapping[str, float] = {}
+
+
+class UnavailableError(Exception):
+    """This engine cannot run here; the text says why in one line."""
+
+
+class Engine(Protocol):
+    """What is measured. Shapes: workload, what of the events it counts; reads, one of the forms above."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def reads(self) -> str: ...  # noqa: D102
+    @property
+    def note(self) -> str: ...  # noqa: D102
+    @property
+    def workload(self) -> Workload: ...  # noqa: D102
+
+    def warm_up(self) -> list[float]:
+        """Count some of the events, or all, until what is slow at first is past. Returns: CPU seconds, if told."""
+        ...
+
+    def run(self, round_number: int) -> Pass:
+        """Count the events, from nothing."""
+        ...
+
+
+class InProcess(Struct, frozen=True):
+    """An engine in this process.
+
+    Shapes: begin makes what is to be called with each of the inputs, and what tells the totals in the end. Neither is
+            timed, and each pass begins anew.
+    """
+
+    name: str
+    reads: str
+    note: str
+    workload: Workload
+    inputs: Sequence[Any]
+    begin: Callable[[], tuple[Callable[[Any], object], Callable[[], Totals]]]
+
+    def warm_up(self) -> list[float]:
+        """Count the first of the inputs."""
+        take, _ = self.begin()
+        take(self.inputs[0])
+        return []
+
+    def run(self, round_number: int) -> Pass:  # noqa: ARG002  each is alike
+        """Count the events, from nothing."""
+        take, totals = self.begin()
+        cpu_seconds, wall_seconds = timed(take, self.inputs)
+        return Pass(totals(), len(self.workload.lines), cpu_seconds, wall_seconds)
+
+
+def timed(take: Callable[[Any], object], inputs: Sequence[Any]) -> tuple[float, float]:
+    """The seconds of CPU and of the clock; garbage of before is cleared away first, its own the engine pays for."""
+    gc.collect()
+    wall, cpu = perf_counter(), process_time()
+    for each in inputs:
+        take(each)
+    return process_time() - cpu, perf_counter() - wall
