@@ -231,7 +231,7 @@ class _Proof:
         self._differences.append(Difference(Kind.DEAD_LETTERS, how, "", "", reason, wanted, f"{got:,}"))
 
     def _compare_duplicates(self, counted: Totals) -> None:
-        if self._unsure or self._resent:
+        if counted.duplicates is None or self._resent:
             self._notes.append("duplicates follow from the other numbers only where each event's fate is known")
         elif counted.duplicates != self._least.duplicates:
             wanted, got = f"{self._least.duplicates:,}", f"{counted.duplicates:,}"
@@ -267,7 +267,8 @@ class _Proof:
             for name, comparison in comparisons.items()
             for measure, value in comparison.sums.items()
         }
-        return Totals(events, accepted - events - sum(letters.values()), dict(sorted(letters.items())), sums)
+        duplicates = None if self._unsure else accepted - events - sum(letters.values())
+        return Totals(events, duplicates, dict(sorted(letters.items())), sums)
 
     def _expected(self, described: Mapping[str, MetricFacts]) -> Totals:
         sums: dict[str, Decimal] = {}

@@ -417,6 +417,7 @@ def test_events_of_unknown_fate_make_bounds_and_prove_too_little(counted: bool) 
     verdict = of(unsure_world(counted))
     assert (verdict.outcome, verdict.differences) == (Outcome.UNPROVED, [])
     assert verdict.unproved[0].startswith("of 20 events nobody knows")
+    assert verdict.counted.duplicates is None  # accepted events less counted ones would be too few, or below nothing
 
 
 @pytest.mark.parametrize("by", [Decimal(-20_000), Decimal(20_000)])
