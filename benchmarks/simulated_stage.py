@@ -2,7 +2,8 @@
 
 Ingest has a container a shard, as Lambda gives it one, and a batch each batching window. The changes of the
 aggregates table go to as many shards of its stream as the table would have partitions; of each, fan-out takes a batch
-a second and rollup one in 30 seconds, or as soon as 10 000 changes wait, as their mappings would. Tick runs once a
+a second and rollup one in 30 seconds, or as soon as 10 000 changes wait, of those changes that the filters of their
+mappings let through. Tick runs once a
 minute, and its records are ingested. What is not there: handlers' effects, dead letters, late events.
 
 CPU is this process's own, all threads, while a consumer runs.
@@ -10,12 +11,14 @@ CPU is this process's own, all threads, while a consumer runs.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from functools import partial as bind
 from math import ceil
 from time import process_time
 from typing import Any, TypeVar
 from zlib import crc32
 
+import orjson
 from msgspec import Struct, field
 from msgspec.structs import astuple
 
@@ -25,6 +28,7 @@ from benchmarks.memory_dynamodb import Item, MemoryDynamoDB
 from benchmarks.orders import aggregated, lambda_event, orders
 from chalicelib import definitions
 from chalicelib.aggregates.metric import Catalog, Metric
+from chalicelib.aws.aggregates_filters import fan_out_patterns, rollup_patterns
 from chalicelib.aws.aggregates_keys import alert_of, window_of
 from chalicelib.aws.aggregates_table import AggregatesTable
 from chalicelib.aws.alerts_table import AlertsTable
@@ -47,6 +51,8 @@ from chalicelib.consumers.settle import Duty, Settle, SettleAll
 from chalicelib.consumers.tick import Tick
 from chalicelib.records.shard import Shard
 from chalicelib.wiring.decoder import make_decoder
+from localstage.filters import filter_of
+from localstage.source import EncodedRecord
 
 T = TypeVar("T")
 
@@ -126,8 +132,13 @@ class SimulatedStage:
         self._partitions = partitions
         self._clients: dict[str, CountingClient] = {}
         self._spent: defaultdict[str, Spent] = defaultdict(Spent)
+        watched = {alert.metric for alert in definitions.ALERTS}
+        self._filters = {
+            "fan_out": _of_keys(fan_out_patterns(self.catalog, watched)),
+            "rollup": _of_keys(rollup_patterns(self.catalog, watched)),
+        }
         self._waiting: dict[str, defaultdict[int, list[StoredChange]]] = {
-            name: defaultdict(list) for name in ("fan_out", "rollup")
+            name: defaultdict(list) for name in self._filters
         }
         self._changes: list[list[StoredChange]] = []
         self._put: list[Item] = []
@@ -285,8 +296,9 @@ class SimulatedStage:
         partition_key, sort_key = item["pk"]["S"], item["sk"]["S"]
         key = window_of(self.catalog, partition_key, sort_key) or alert_of(partition_key, sort_key)
         change = StoredChange(str(self._now_ms), key)
-        for waiting in self._waiting.values():
-            waiting[crc32(partition_key.encode()) % self._partitions].append(change)
+        for name, waiting in self._waiting.items():
+            if self._filters[name](partition_key):
+                waiting[crc32(partition_key.encode()) % self._partitions].append(change)
         self._partition_writes[partition_key] += -(-len(item.get("groups", {}).get("B", b"")) // 1024) or 1
 
     def _make_ingests(self, shard_ids: Sequence[str]) -> Mapping[str, Ingest]:
@@ -341,6 +353,18 @@ class SimulatedStage:
         duties: list[Duty] = [self._make_alerts("tick"), roll_up, finals]
         settles = {duty.purpose: Settle(self.catalog.metrics.values(), duty, table) for duty in duties}
         return SettleAll(STREAM, self._stream, table, settles)
+
+
+def _of_keys(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a filter lets changes of a partition key through; of each, all are alike."""
+    lets_through = filter_of(patterns)
+
+    @cache
+    def lets_key_through(partition_key: str) -> bool:
+        change = {"eventName": "MODIFY", "dynamodb": {"Keys": {"pk": {"S": partition_key}}}}
+        return lets_through(EncodedRecord("", 0, orjson.dumps(change)))
+
+    return lets_key_through
 
 
 def partitions_needed(write_units_a_second: float) -> int:
