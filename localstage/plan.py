@@ -108,9 +108,9 @@ class Planner:
         Raises: StageError for a mapping with a parallelization factor, which would break the order of a shard, and for
                 options that replace those of no mapping.
         """
-        return replace(self, template=filtered(self.template, declarations.filters))._plan(declarations)
-
-    def _plan(self, declarations: Declarations) -> StagePlan:
+        if declarations.filters:  # as amendments of the template, which is where a package has them
+            planner = replace(self, template=filtered(self.template, declarations.filters))
+            return planner.plan(replace(declarations, filters={}))
         app = declarations.app_name
         triggers = [*declarations.kinesis, *declarations.dynamodb]
         if unknown := self.mapping.keys() - {trigger.name for trigger in triggers}:

@@ -311,6 +311,14 @@ def test_who_decides_says_by_what():
     assert told == {"Ingest"}
 
 
+def test_the_mappings_have_the_filters_of_the_definitions():
+    packaged = template()
+    finish(packaged, Declared(has_sketches=False, decisions="d", filters={"rollup": ["p"]}), Target("x86_64", (3, 11)))
+    (mapping,) = packaged["Resources"]["Rollup"]["Properties"]["Events"].values()
+    assert mapping["Properties"]["FilterCriteria"] == {"Filters": [{"Pattern": "p"}]}
+    assert "Events" not in packaged["Resources"]["FanOut"]["Properties"]
+
+
 @pytest.mark.parametrize("is_everywhere", [True, False])
 def test_the_api_calls_functions_by_the_alias_that_they_have(is_everywhere):
     packaged = template(**({} if is_everywhere else {"AutoPublishAlias": "live"}))
