@@ -86,10 +86,10 @@ class Handling:
             return True
 
     def effects_of(self, decoded: Sequence[Decoded]) -> EffectPlan:
-        """Plan the effects of the events that were kept, for `wants` said that they may have any; several of one event
-        as they are declared.
+        """Plan the effects of the events that were kept, several of one event as they are declared.
 
-        Shapes: decoded, of all records of a batch, without events that are repeats of counted ones.
+        Shapes: decoded, of all records of a batch, without events that are repeats of counted ones. Kept were those of
+                which `wants` said that one may have an effect.
         """
         due: list[Due] = []
         unhandled: list[Unhandled] = []

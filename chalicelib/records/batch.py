@@ -76,7 +76,7 @@ def parse_batch(event: Mapping[str, Any]) -> Batch:
 
 
 def _parse_records(raw_records: Sequence[Mapping[str, Any]]) -> list[Record]:
-    """Column by column, for a batch may have 10 000: a third of the time of one by one."""
+    """Column by column: a batch may have 10 000, and one by one that takes a fifth longer."""
     sequence_numbers = list(map(_sequence_number_of, raw_records))
     arrivals_ms = [round(raw["approximateArrivalTimestamp"] * 1000) for raw in raw_records]
     data = map(_decode_base64, map(_data_of, raw_records))

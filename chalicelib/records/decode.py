@@ -304,8 +304,10 @@ class Decoder:
         return msgspec.structs.replace(good, texts=payloads, numbers=numbers, aggregate=aggregate)
 
     def _decode_good(self, texts: Sequence[bytes], arrivals_ms: Sequence[int], keep: Keep) -> Decoded | None:
-        """What these texts hold, without numbers, if each is one event that can be counted whenever of these arrivals
-        it arrived; None when one may not be.
+        """What these texts hold, if each is an event that can be counted; None when one may not be.
+
+        Shapes: arrivals_ms has each text's arrival, or one that all share. Numbers are for the caller to add.
+        Why the extremes of them: when those hold, each text's own does; when not, the records are asked one by one.
         """
         try:
             events = self._events.decode_all(texts)
@@ -420,9 +422,7 @@ class Decoder:
         by_kind = {kind: [event for event in events if type(event) is kind] for kind in kinds}
         return [self._rules[kind].part(kind, mine) for kind, mine in by_kind.items()]
 
-    def _refusal(
-        self, part: Part, bytes_max: int, first_arrived_at_ms: int, last_arrived_at_ms: int
-    ) -> Refusal | None:
+    def _refusal(self, part: Part, bytes_max: int, first_arrived_at_ms: int, last_arrived_at_ms: int) -> Refusal | None:
         """Why not all of these well-formed events can be counted; None when they can, whichever arrived when.
 
         Shapes: bytes_max is the size of the largest one's text: what is short holds nothing that is too long.
