@@ -32,7 +32,7 @@ from chalicelib.records.table_changes import TableChange, read_change
 MEASURED = Context(prec=38, Emin=0, Emax=18, traps=[Clamped, InvalidOperation, Overflow, Rounded])
 FAILED_EXPANSION_BYTES = 512 * 1024  # what a payload that cannot be expanded is taken to have cost
 STRETCH_RECORDS_MAX = 200  # plain records decoded at once; more would have left the processor's cache by the end
-STRETCH_RECORDS_MIN = 25  # halved no further when something in it is bad
+STRETCH_RECORDS_MIN = 6  # halved no further for something bad in it: best for one in a hundred and for one in two
 LINES_MAX = 100_000  # in one record; each line that is no event costs over 500 bytes of memory
 DIMENSION_CHARACTERS_MAX = 1_024  # a group is named by its dimensions: in items, in memory, in the cursors of answers
 NONE = array("Q")
