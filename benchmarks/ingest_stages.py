@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.ingest_cpu import batches, counting
+from benchmarks.ingest_cpu import EVENTS_PER_AGGREGATE, batches, counting
 from benchmarks.yardstick import cpu_us, fold_lines
 from chalicelib import definitions
 from chalicelib.aws import aggregates_table
@@ -29,7 +29,7 @@ from chalicelib.records import cloudevents, decode, kpl
 WITHIN = "  "  # opens the name of a stage that lies within the one above it
 STAGES: tuple[tuple[str, Any, str], ...] = (
     ("base64, sequence numbers", ingest, "parse_batch"),
-    ("decode a record", decode.Decoder, "decode"),
+    ("decode the records", decode.Decoder, "decode_all"),
     (f"{WITHIN}open the aggregate", kpl, "deaggregate"),
     (f"{WITHIN}{WITHIN}MD5", kpl, "md5"),
     (f"{WITHIN}JSON to checked events", cloudevents.EventDecoder, "decode_all"),
@@ -68,11 +68,11 @@ class Clock:
         return timed
 
 
-def measure(metrics: int, rounds: int, clock: Clock) -> dict[str, float]:
+def measure(metrics: int, rounds: int, per_record: int, clock: Clock) -> dict[str, float]:
     """The median of each stage, and of the whole, in Y."""
     work = clock.wrap("whole", counting(definitions.METRICS[:metrics]))
     in_y: dict[str, list[float]] = defaultdict(list)
-    for lines, event in batches(rounds, customers=1_000):
+    for lines, event in batches(rounds, 1_000, per_record):
         y_us = cpu_us(fold_lines, lines, len(lines))
         clock.seconds.clear()
         work(event)
@@ -84,11 +84,14 @@ def measure(metrics: int, rounds: int, clock: Clock) -> dict[str, float]:
 def main() -> None:
     arguments = argparse.ArgumentParser(description="CPU of the ingest handler by stage, in Y")
     arguments.add_argument("--rounds", type=int, default=15)
+    arguments.add_argument("--per-record", type=int, default=EVENTS_PER_AGGREGATE, help="orders; 1: plain records")
     options = arguments.parse_args()
     clock = Clock()
     for stage, place, name in STAGES:
         setattr(place, name, clock.wrap(stage, getattr(place, name)))
-    measured = {count: measure(count, options.rounds, clock) for count in (1, len(definitions.METRICS))}
+    measured = {
+        count: measure(count, options.rounds, options.per_record, clock) for count in (1, len(definitions.METRICS))
+    }
     table = Table("", "`orders` alone", "all metrics", title=f"Y, medians of {options.rounds} batches of 10 000 orders")
     for stage, _, _ in STAGES:
         table.add_row(stage, *(f"{each.get(stage, 0):.2f}" for each in measured.values()))

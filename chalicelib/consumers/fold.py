@@ -12,6 +12,7 @@ from chalicelib.aggregates.windows import window_start
 from chalicelib.records.batch import Batch
 from chalicelib.records.cloudevents import CloudEvent
 from chalicelib.records.decode import Columns, Decoded, Decoder, Part
+from chalicelib.records.stretches import one_by_one
 
 
 class BatchFold:
@@ -52,7 +53,7 @@ class BatchFold:
     def _by_record(self) -> Mapping[PartialKey, Sequence[tuple[int, Groups]]]:
         """For each partial, the places of the records that add to it, in order, and what each adds."""
         by_record: dict[PartialKey, list[tuple[int, Groups]]] = defaultdict(list)
-        for place, each in enumerate(self._decoded):
+        for place, each in enumerate(one_by_one(self._decoded)):
             for key, groups in self._fold([each]).items():
                 by_record[key].append((place, groups))
         return by_record

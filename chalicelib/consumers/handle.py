@@ -19,6 +19,7 @@ from chalicelib.records.cloudevents import CloudEvent, shorten
 from chalicelib.records.compression import expand, is_compressed
 from chalicelib.records.decode import Decoded, Decoder
 from chalicelib.records.rejection import Reason, Refusal
+from chalicelib.records.stretches import placed
 
 HANDLE_TYPE = "highwater.handle"
 HANDLE_SOURCE = "/highwater/redrive"
@@ -84,18 +85,18 @@ class Handling:
         except Exception:  # noqa: BLE001  asking one by one finds and names it
             return True
 
-    def effects_of(self, decoded: Sequence[Decoded], places: Iterable[int]) -> EffectPlan:
-        """Plan the effects of the events of those records that are wanted, several of one event as they are declared.
+    def effects_of(self, decoded: Sequence[Decoded]) -> EffectPlan:
+        """Plan the effects of the events that were kept, several of one event as they are declared.
 
-        Shapes: decoded, one for each record of a batch, without events that are repeats of counted ones; places, in
-                order, of the records whose events were kept, for `wants` said that they may have any.
+        Shapes: decoded, of all records of a batch, without events that are repeats of counted ones. Kept were those of
+                which `wants` said that one may have an effect.
         """
         due: list[Due] = []
         unhandled: list[Unhandled] = []
-        for place in places:
-            events = decoded[place].events
-            for index in self._candidates(events):
-                for what in self._effects_of_event(events[index]):
+        for start, each in placed(decoded):
+            for event_index in self._candidates(each.events) if each.events else ():
+                place, index = (start, event_index) if each.records == 1 else (start + event_index, 0)
+                for what in self._effects_of_event(each.events[event_index]):
                     if isinstance(what, Refusal):
                         unhandled.append(Unhandled(place, index, what))
                     else:

@@ -41,7 +41,8 @@ from chalicelib.errors import TransientError
 from chalicelib.identity.judge import Judged
 from chalicelib.records.batch import Batch, parse_batch
 from chalicelib.records.decode import Decoded, Decoder
-from chalicelib.records.rejection import Reason, Refusal, Rejected
+from chalicelib.records.rejection import Reason, Refusal
+from chalicelib.records.stretches import change, first_of, placed, records_in
 
 RESERVE_MS = 2_500  # kept back of the invocation's time to store the progress …
 LOG_RESERVE_MS = 1_500  # … of that to log the ids …
@@ -134,7 +135,7 @@ class Ingest:
         """Tell what is to be counted of each record; None when what was counted before cannot be read now."""
         try:
             hash_keys = self._ids.shard(batch.shard_id, _time_left(remaining_ms)).misplaceable_hash_keys
-            decoded = [self._decoder.decode(record, hash_keys, self._handling.wants) for record in batch.records]
+            decoded = self._decoder.decode_all(batch.records, hash_keys, self._handling.wants)
             return self._ids.judge(batch, decoded, lambda: _time_left(remaining_ms))
         except TransientError as error:
             report.errors[str(error)] += 1
@@ -143,17 +144,16 @@ class Ingest:
     def _store(self, batch: Batch, judged: Judged, remaining_ms: Callable[[], int], report: IngestReport) -> int:
         """Store all that the batch comes to. Returns: how many records, from the front, are done with."""
         done = self._commit(batch, judged.decoded, remaining_ms, report)
-        wanted = [place for place, each in enumerate(judged.decoded[:done]) if each.events]
-        decoded: Sequence[Decoded] = judged.decoded[:done]
-        if wanted:
-            decoded = self._handle(batch, decoded, wanted, remaining_ms, report)
+        decoded = first_of(judged.decoded, done)
+        if any(each.events for each in decoded):
+            decoded = self._handle(batch, decoded, remaining_ms, report)
         done = self._store_dead_letters(batch, decoded, remaining_ms, report)
         if done and not self._advance(batch, done, remaining_ms, report):
             done -= 1  # the last record comes again, adds nothing twice, and takes the progress along
         # Last of all, for the log of a prefix must not reach beyond what is acknowledged.
         if done and not self._remember(batch, judged, done, remaining_ms, report):
             done = 0
-        report.tell(decoded[:done])
+        report.tell(first_of(decoded, done))
         return done
 
     def _commit(
@@ -184,24 +184,23 @@ class Ingest:
             if not bases:
                 break
         unstored |= bases.keys()
-        return folded.first_record_of(unstored) if unstored else len(decoded)
+        return folded.first_record_of(unstored) if unstored else len(batch.records)
 
     def _handle(
         self,
         batch: Batch,
         decoded: Sequence[Decoded],
-        wanted: Sequence[int],
         remaining_ms: Callable[[], int],
         report: IngestReport,
     ) -> Sequence[Decoded]:
-        """Have the handlers run. Returns: the records, from the front, that are done with, and what handlers refused.
+        """Have the handlers run. Returns: what the records, from the front, that are done with hold, refusals included.
 
         Why after the partials: an event is counted whatever its handlers do.
         """
-        plan = self._handling.effects_of(decoded, wanted)
+        plan = self._handling.effects_of(decoded)
         outcomes = self._effects.run_all([due.effect for due in plan.due], _time_left(remaining_ms)) if plan.due else ()
         refused = {(each.place, each.index): each.refusal for each in plan.unhandled}
-        done = len(decoded)
+        done = records_in(decoded)
         for due, outcome in zip(plan.due, outcomes, strict=True):
             match outcome:
                 case Done():
@@ -211,15 +210,17 @@ class Ingest:
                 case Failed(error):
                     done = min(done, due.place)
                     report.errors[error] += 1
-        if not refused:
-            return decoded[:done]
-        letters: dict[int, list[Rejected]] = defaultdict(list)
+        decoded = first_of(decoded, done)
+        refused_of: dict[int, list[tuple[int, Refusal]]] = defaultdict(list)
         for (place, index), refusal in sorted(refused.items(), key=itemgetter(0)):
-            letters[place].append(decoded[place].reject(index, refusal, batch.records[place]))
-        return [
-            replace(each, rejected=[*each.rejected, *letters[place]]) if place in letters else each
-            for place, each in enumerate(decoded[:done])
-        ]
+            if place < done:
+                refused_of[place].append((index, refusal))
+
+        def with_letters(place: int, each: Decoded) -> Decoded:
+            letters = [each.reject(index, refusal, batch.records[place]) for index, refusal in refused_of[place]]
+            return replace(each, rejected=[*each.rejected, *letters])
+
+        return change(decoded, refused_of, with_letters) if refused_of else decoded
 
     def _store_dead_letters(
         self, batch: Batch, decoded: Sequence[Decoded], remaining_ms: Callable[[], int], report: IngestReport
@@ -229,12 +230,13 @@ class Ingest:
         Why after the partials: each attempt then gets further, however much poison there is, for what is committed
         takes no time again.
         """
-        rejected = {place: (batch.records[place], each.rejected) for place, each in enumerate(decoded) if each.rejected}
+        rejected = {place: (batch.records[place], each.rejected) for place, each in placed(decoded) if each.rejected}
+        done = records_in(decoded)
         if not rejected:
-            return len(decoded)
+            return done
         failed = self._dead_letters.put_dead_letters(batch.stream, batch.shard_id, rejected, _time_left(remaining_ms))
         report.errors.update(failed.values())
-        return min(failed, default=len(decoded))
+        return min(failed, default=done)
 
     def _plan_put(
         self, key: PartialKey, base: Partial | None, folded: BatchFold, checkpoint: str, report: IngestReport

@@ -246,9 +246,9 @@ def test_the_handlers_run_as_they_are_wired_and_a_batch_without_effects_pays_not
         small, large = (events.decode(record(json_line(order(amount=amount)))) for amount in (4_999, 5_000))
         handling = Handling(HANDLERS, events)
         wiring.ingest.effects().register_lambda_context(Context())
-        assert wiring.ingest.effects().run_all(handling.effects_of([small], [0]).due, 30_000) == []
+        assert wiring.ingest.effects().run_all(handling.effects_of([small]).due, 30_000) == []
         assert not clients.sns.cache_info().currsize
-        effects = [due.effect for due in handling.effects_of([small, large], [0, 1]).due]
+        effects = [due.effect for due in handling.effects_of([small, large]).due]
         assert [wiring.ingest.effects().run_all(effects, 30_000) for _ in range(2)] == [[Done()], [Done()]]
     finally:
         wiring.settings.cache_clear()

@@ -14,6 +14,7 @@ from chalicelib.identity.judge import Judged
 from chalicelib.identity.run import encode_run
 from chalicelib.records import decode, kpl
 from chalicelib.records.shard import Shard
+from chalicelib.records.stretches import records_in
 from tests.fakes import MemoryAggregates, MemoryIds
 from tests.simulation.faults import Faults
 from tests.simulation.operator import Operator
@@ -59,14 +60,14 @@ def a_first_failing_record_that_is_one_too_late(monkeypatch):
 def an_acknowledgement_before_the_dead_letter_is_stored(monkeypatch):
     def store(self, batch, decoded, remaining_ms, report):
         exact(self, batch, decoded, remaining_ms, report)
-        return len(decoded)
+        return records_in(decoded)
 
     exact = ingest.Ingest._store_dead_letters
     monkeypatch.setattr(ingest.Ingest, "_store_dead_letters", store)
 
 
 def a_failed_put_that_is_taken_for_done(monkeypatch):
-    monkeypatch.setattr(BatchFold, "first_record_of", lambda batch, keys: len(batch._decoded))
+    monkeypatch.setattr(BatchFold, "first_record_of", lambda batch, keys: records_in(batch._decoded))
 
 
 def progress_ahead_of_what_is_committed(monkeypatch):
@@ -238,7 +239,9 @@ def other_aggregators_user_records_dropped_too(monkeypatch):
     monkeypatch.setattr(
         decode.Decoder,
         "decode",
-        lambda decoder, record, *how: exact(decoder, decode.msgspec.structs.replace(record, partition_key="a"), *how),
+        lambda decoder, record, *keys, **keep: exact(
+            decoder, decode.msgspec.structs.replace(record, partition_key="a"), *keys, **keep
+        ),
     )
 
 

@@ -58,8 +58,8 @@ def plenty():
     return 60_000
 
 
-def events(*payloads, first=1):
-    return lambda_event(list(payloads), first=first)
+def events(*payloads, first=1, **more):
+    return lambda_event(list(payloads), first=first, **more)
 
 
 def orders(*numbers, **changes):

@@ -47,7 +47,7 @@ def decode(*payloads, decoder=DECODER, **how):
 def effects_of(handlers, *payloads, decoder=DECODER):
     handling = Handling(handlers, decoder)
     decoded = decode(*payloads, decoder=decoder, keep=handling.wants)
-    return handling.effects_of(decoded, [place for place, each in enumerate(decoded) if each.events])
+    return handling.effects_of(decoded)
 
 
 def wrapped(event, event_id="redriven-1", time=NOON):
