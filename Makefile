@@ -12,6 +12,9 @@ KINESIS_LOCAL := tests/integration/kinesis_local
 BROWSER       := tests/browser
 NODE_READY    := $(if $(shell command -v npm 2>/dev/null),$(KINESIS_LOCAL)/node_modules/.ready $(BROWSER)/node_modules/.ready)
 
+# File by file, in the order in which they are named.
+PARALLEL := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
 # What is given on the command line, and not by a shell that has exported something of that name for something else.
 given    = $(if $(filter command,$(origin $(1))),$($(1)))
 option   = $(if $(call given,$(1)),$(2) $(call given,$(1)))
@@ -35,7 +38,8 @@ setup: $(READY) ## Make the virtual environment (every other target does so by i
 $(READY): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-dev.txt
+	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib # on all cores: pip compiles on one
 	@touch $@
 
 %/node_modules/.ready: %/package.json %/package-lock.json
@@ -45,10 +49,10 @@ $(READY): requirements.txt requirements-dev.txt
 demo: $(READY) ## Count 69 659 real orders on a local stage, and check every total, result and alert against the file
 	$(BIN)/python -m loadtest.demo
 
-# Those of the second line start whole stages, which have processes of their own and time-outs to keep.
+# The first line computes, what takes longest first; the tests of the second start whole stages, and wait for them a lot.
 test: $(READY) $(NODE_READY) ## Run the tests
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile tests/contract tests/simulation tests/unit
-	$(BIN)/python -m pytest tests/browser tests/integration
+	$(PARALLEL) tests/simulation tests/contract tests/unit
+	$(PARALLEL) tests/browser tests/integration
 
 stage: $(READY) ## Run a local stage: AWS on 127.0.0.1:4566 (AWS_PORT=…), the API on :8000 (API_PORT=…); Ctrl-C stops it
 	$(BIN)/python -m localstage $(call option,AWS_PORT,--aws-port) $(call option,API_PORT,--api-port)

@@ -71,6 +71,11 @@ def fan_out(event: DynamoDBEvent) -> dict[str, Any]:
     return wiring.fan_out.answer(event.to_dict(), event.context)
 
 
+def filters() -> dict[str, list[str]]:
+    """By function, the patterns that its mapping has; Chalice has no argument for them."""
+    return wiring.filters.patterns()
+
+
 @app.schedule(Rate(1, unit=Rate.MINUTES))
 def tick(event: CloudWatchEvent) -> dict[str, Any]:
     return wiring.tick.answer(event.context)

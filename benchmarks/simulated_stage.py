@@ -2,20 +2,28 @@
 
 Ingest has a container a shard, as Lambda gives it one, and a batch each batching window. The changes of the
 aggregates table go to as many shards of its stream as the table would have partitions; of each, fan-out takes a batch
-a second and rollup one in 30 seconds, or as soon as 10 000 changes wait, as their mappings would. Tick runs once a
-minute, and its records are ingested. What is not there: handlers' effects, dead letters, late events.
+a second and rollup one in 30 seconds, or as soon as 10 000 changes wait, of those changes that the filters of their
+mappings let through. Tick runs once a
+minute, and its records are ingested.
+
+A minute is one of many: before it there was another, long enough ago for all that has to be found once to be known. It
+ends within its hour; the hour is settled besides. That reads each minute's shares once, so those of this one count;
+what it takes besides comes once an hour, so a sixtieth of it does. What is not there: handlers' effects, dead letters,
+late events, the final messages of hours, and days.
 
 CPU is this process's own, all threads, while a consumer runs.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from functools import partial as bind
 from math import ceil
 from time import process_time
 from typing import Any, TypeVar
 from zlib import crc32
 
+import orjson
 from msgspec import Struct, field
 from msgspec.structs import astuple
 
@@ -25,6 +33,7 @@ from benchmarks.memory_dynamodb import Item, MemoryDynamoDB
 from benchmarks.orders import aggregated, lambda_event, orders
 from chalicelib import definitions
 from chalicelib.aggregates.metric import Catalog, Metric
+from chalicelib.aws.aggregates_filters import fan_out_patterns, rollup_patterns
 from chalicelib.aws.aggregates_keys import alert_of, window_of
 from chalicelib.aws.aggregates_table import AggregatesTable
 from chalicelib.aws.alerts_table import AlertsTable
@@ -47,14 +56,18 @@ from chalicelib.consumers.settle import Duty, Settle, SettleAll
 from chalicelib.consumers.tick import Tick
 from chalicelib.records.shard import Shard
 from chalicelib.wiring.decoder import make_decoder
+from localstage.filters import filter_of
+from localstage.source import EncodedRecord
 
 T = TypeVar("T")
 
 STREAM = "highwater-bench-events"  # as `benchmarks.orders` names it
 AGGREGATES, IDS = "aggregates", "ids"
-STARTED_MS = 1_795_471_140_000  # the last minute of an hour: what that is settled for comes with the minute itself
+FUNCTIONS = ("ingest", "fan_out", "rollup", "tick")
+STARTED_MS = 1_795_471_080_000  # the last minute but one of an hour
 MINUTE_S, HOUR_MS = 60, 3_600_000
-LATENESS_MS = 10_000  # so that the second tick settles the minute; what lateness is costs nothing
+MINUTES_AN_HOUR = 60
+LATENESS_MS = 10_000  # so that the minute is settled by the tick after the next; what lateness is costs nothing
 SPREAD_MS = 900  # of an event's time before its arrival: a batch of a second is of one window, but for the first
 ROLLUP_SECONDS, CHANGES_MAX = 30, 10_000  # of the mappings in app.py
 PARTITION_WRITE_UNITS = 1_000  # a second, of DynamoDB
@@ -70,8 +83,8 @@ class Spent(Struct):
 
     invocations: int = 0
     cpu_s: float = 0.0
-    requests: int = 0
-    write_units: int = 0
+    requests: float = 0
+    write_units: float = 0
     read_units: float = 0.0
     publishes: int = 0
 
@@ -111,7 +124,7 @@ class Spending(Struct):
     records: int
     put_payload_units: int
     functions: dict[str, Spent]
-    tables: dict[str, int]
+    tables: dict[str, float]
     partition_writes: dict[str, float]
     changes: list[list[StoredChange]] = field(default_factory=list)
 
@@ -125,9 +138,14 @@ class SimulatedStage:
         self._load = load
         self._partitions = partitions
         self._clients: dict[str, CountingClient] = {}
-        self._spent: defaultdict[str, Spent] = defaultdict(Spent)
+        self._spent = {name: Spent() for name in FUNCTIONS}
+        watched = {alert.metric for alert in definitions.ALERTS}
+        self._filters = {
+            "fan_out": _of_keys(fan_out_patterns(self.catalog, watched)),
+            "rollup": _of_keys(rollup_patterns(self.catalog, watched)),
+        }
         self._waiting: dict[str, defaultdict[int, list[StoredChange]]] = {
-            name: defaultdict(list) for name in ("fan_out", "rollup")
+            name: defaultdict(list) for name in self._filters
         }
         self._changes: list[list[StoredChange]] = []
         self._put: list[Item] = []
@@ -144,6 +162,7 @@ class SimulatedStage:
     def run(self, tell: Callable[[], None] = lambda: None) -> Spending:
         """Give it the load. Shapes: tell is called once for each second."""
         load, records, payload_units = self._load, 0, 0
+        self._warm_up()
         for second in range(load.seconds):
             self._now_ms = STARTED_MS + (second + 1) * 1_000 - 1
             if (second + 1) % load.batch_seconds == 0:
@@ -154,16 +173,16 @@ class SimulatedStage:
             self._carry_on("fan_out", is_due=True)
             self._carry_on("rollup", is_due=second % ROLLUP_SECONDS == ROLLUP_SECONDS - 1)
             tell()
-        for minute in (1, 2):  # the second finds that the first has brought completeness beyond the minute
-            self._now_ms = STARTED_MS + minute * MINUTE_S * 1_000
-            self._run_tick()
+        self._now_ms = STARTED_MS + 2 * MINUTE_S * 1_000
+        self._run_tick()
         self._carry_on("fan_out", is_due=True)
         self._carry_on("rollup", is_due=True)
-        for name in list(self._spent):
-            client, spent = self.client(name), self._spent[name]
+        for name, spent in self._spent.items():
+            client = self.client(name)
             spent.requests = client.requests.total()
             spent.write_units = client.write_units.total()
             spent.read_units = sum(client.read_units.values())
+        self._settle_hour()
         of_ingest, stand_for = self._spent["ingest"], 1 + load.others
         self._spent["ingest"] = Spent(*(stand_for * count for count in astuple(of_ingest)))
         ids = stand_for * self.client("ingest").write_units[IDS]
@@ -221,6 +240,37 @@ class SimulatedStage:
             if report.failed_sequence_number:
                 raise RuntimeError(f"a batch failed: {dict(report.errors)}")
         self._sequence_number += len(payloads) * SEQUENCE_NUMBER_STEP
+
+    def _warm_up(self) -> None:
+        """Count an hour before, and have all that lies before the minute settled; nothing of it is counted here."""
+        self._now_ms = STARTED_MS - HOUR_MS
+        self._ingest(self._payloads())
+        self._now_ms = STARTED_MS + LATENESS_MS
+        self._run_tick()
+        for client in self._clients.values():
+            client.requests.clear()
+            client.write_units.clear()
+            client.read_units.clear()
+        for waiting in self._waiting.values():
+            waiting.clear()
+        self._spent = {name: Spent() for name in FUNCTIONS}
+        self._partition_writes.clear()
+        self._topic.publishes = 0
+
+    def _settle_hour(self) -> None:
+        """Settle the hour, with its one minute, and add to tick what of that is a minute's."""
+        minutes, hour = "tick: the hour's minutes", "tick: the hour"
+        roll_up = RollUp(self.catalog, LATENESS_MS, self.table(minutes), self.table(hour))
+        settle = Settle(self.catalog.metrics.values(), roll_up, self.table(hour))
+        started = process_time()
+        settle(STARTED_MS + HOUR_MS, _remaining_ms)
+        spent = self._spent["tick"]
+        spent.cpu_s += process_time() - started
+        of_minutes, of_hour = self.client(minutes), self.client(hour)
+        spent.read_units += sum(of_minutes.read_units.values())
+        spent.read_units += sum(of_hour.read_units.values()) / MINUTES_AN_HOUR
+        spent.write_units += of_hour.write_units.total() / MINUTES_AN_HOUR
+        spent.requests += (of_minutes.requests.total() + of_hour.requests.total()) / MINUTES_AN_HOUR
 
     def _run_tick(self) -> None:
         self._timed("tick", lambda: self._tick(self._now_ms, _remaining_ms))
@@ -287,8 +337,9 @@ class SimulatedStage:
         partition_key, sort_key = item["pk"]["S"], item["sk"]["S"]
         key = window_of(self.catalog, partition_key, sort_key) or alert_of(partition_key, sort_key)
         change = StoredChange(str(self._now_ms), key)
-        for waiting in self._waiting.values():
-            waiting[crc32(partition_key.encode()) % self._partitions].append(change)
+        for name, waiting in self._waiting.items():
+            if self._filters[name](partition_key):
+                waiting[crc32(partition_key.encode()) % self._partitions].append(change)
         self._partition_writes[partition_key] += -(-len(item.get("groups", {}).get("B", b"")) // 1024) or 1
 
     def _make_ingests(self, shard_ids: Sequence[str]) -> Mapping[str, Ingest]:
@@ -343,6 +394,18 @@ class SimulatedStage:
         duties: list[Duty] = [self._make_alerts("tick"), roll_up, finals]
         settles = {duty.purpose: Settle(self.catalog.metrics.values(), duty, table) for duty in duties}
         return SettleAll(STREAM, self._stream, table, settles)
+
+
+def _of_keys(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a filter lets changes of a partition key through; of each, all are alike."""
+    lets_through = filter_of(patterns)
+
+    @cache
+    def lets_key_through(partition_key: str) -> bool:
+        change = {"eventName": "MODIFY", "dynamodb": {"Keys": {"pk": {"S": partition_key}}}}
+        return lets_through(EncodedRecord("", 0, orjson.dumps(change)))
+
+    return lets_key_through
 
 
 def partitions_needed(write_units_a_second: float) -> int:

@@ -27,7 +27,7 @@ from loadtest.expectation import expect
 from loadtest.faults import CONSUMER, FaultsUnderLoad
 from loadtest.generate.gathered import Progress
 from loadtest.generate.plan import PROGRESS, RECORDING, RUN, Plan, new_run_id
-from loadtest.processes import LocustProcesses
+from loadtest.processes import LocustProcesses, why_not_bound
 from loadtest.profile import Profile, ProfileError
 from loadtest.progress import Show
 from loadtest.proof import Api, ApiError, prove
@@ -65,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _told(f"nothing is proved: {error}", UNPROVED)
     except (BotoCoreError, ClientError, TransientError) as error:
         return _told(f"nothing is proved: {aws.reason(error)}", UNPROVED)
+    except OSError as error:  # a full disk, say
+        return _told(f"nothing is proved: {error}", UNPROVED)
     except KeyboardInterrupt:
         return _told("interrupted; nothing is left running, and nothing was proved", INTERRUPTED)
 
@@ -78,34 +80,32 @@ def _run(options: argparse.Namespace, profile: Profile, show: Show) -> int:
     """Load, prove, report."""
     run_id = new_run_id()
     folder = options.out / run_id
+    workers, expected = _workers_of(options, profile)
     where = Where(options.api_url, options.endpoint_url)
     with ExitStack() as held:
         found = held.enter_context(
             reached(options.stage, profile, run_id, where=where, state_dir=folder / "stage", tell=show.say)
         )
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TargetError(f"there is no place for the report: {error}") from None
         show.say(f"run {run_id}: {profile.description}")
         show.say(f"loading stage {found.target.stage.name} at {found.target.stage.api_url}")
         command = shlex.join(["python", "-m", "loadtest", *sys.argv[1:]])
         plan = Plan(run_id, options.profile, profile, found.target, str(folder), command, found.token is not None)
-        recording = _load(options, plan, found, show)
+        processes = LocustProcesses(
+            folder, msgspec.json.encode(plan), found, workers=workers, expected=expected, bind=options.bind
+        )
+        recording = _load(processes, plan, found, show)
         return _prove(recording, folder, found, show)
 
 
-def _load(options: argparse.Namespace, plan: Plan, found: Reached, show: Show) -> Recording:
+def _load(processes: LocustProcesses, plan: Plan, found: Reached, show: Show) -> Recording:
     """Make the load, wait until it is counted, and write down what was seen."""
     folder = Path(plan.folder)
     began_ms = now_ms()
     before = counted(found.target, found.local)
-    workers = options.workers if options.workers is not None else _workers(plan.profile)
-    processes = LocustProcesses(
-        folder,
-        msgspec.json.encode(plan),
-        found,
-        workers=workers,
-        expected=options.expect_workers or workers,
-        bind=options.bind,
-    )
     with processes, show.live(plan.profile.arrivals.seconds):
         faults = _follow(processes, plan, found, folder, show)
     try:
@@ -198,7 +198,27 @@ def _waiting(until_ms: int | None, past_ms: int) -> str:
     return f"waiting until all that was accepted is counted: {max(0, past_ms - until_ms) / 1000:.0f} s behind"
 
 
-def _workers(profile: Profile) -> int:
+def _workers_of(options: argparse.Namespace, profile: Profile) -> tuple[int, int]:
+    """How many workers are started here, and how many there are in all.
+
+    Raises: TargetError for what nobody could be waited for by, or nobody reach.
+    """
+    here = _needed(profile) if options.workers is None else options.workers
+    in_all = options.expect_workers or here
+    if options.bind is not None and (why := why_not_bound(*options.bind)):
+        raise TargetError(f"argument --bind: {why}")
+    if not in_all:
+        raise TargetError("--workers 0 starts none: --bind and --expect-workers have those of other machines come")
+    if in_all < here:
+        raise TargetError(f"--expect-workers {in_all} is fewer than the {here} that are started here")
+    if in_all > here and options.bind is None:
+        raise TargetError(
+            f"{here} of {in_all} workers are started here, and the others need --bind to reach the master"
+        )
+    return here, in_all
+
+
+def _needed(profile: Profile) -> int:
     """As many as the load takes, and this machine has cores for."""
     needed = math.ceil(profile.arrivals.rate / EVENTS_A_WORKER)
     return max(1, min(needed, os.cpu_count() or 1))

@@ -11,6 +11,7 @@ from loadtest.target import StreamStanding, TargetError
 
 POLL_SECONDS = 0.5
 TICK_EVERY_SECONDS = 5.0
+SILENT_SECONDS_MAX = 60.0  # a stage that answers nothing for so long will not come back by being asked
 
 
 def wait_until_complete(
@@ -25,18 +26,19 @@ def wait_until_complete(
 ) -> int | None:
     """Wait until everything accepted before `past_ms` is counted. Returns: what `complete_until` was then.
 
-    Shapes: None when it did not come in time; ask and put_ticks as `loadtest.target` has them: without a tick a shard
-            that took nothing of late would tell so only after a minute. tell is told how far it is. Units: epoch
-            milliseconds.
+    Shapes: None when it did not come in time, or the stage answers no more; ask and put_ticks as `loadtest.target` has
+            them: without a tick a shard that took nothing of late would tell so only after a minute. tell is told how
+            far it is. Units: epoch milliseconds.
     """
     deadline = clock() + patience_seconds
-    next_tick = clock()
-    while clock() < deadline:
+    next_tick = last_answer = clock()
+    while clock() < deadline and clock() < last_answer + SILENT_SECONDS_MAX:
         try:
             if clock() >= next_tick:
                 put_ticks()
                 next_tick = clock() + TICK_EVERY_SECONDS
             told = ask().complete_until
+            last_answer = clock()
         except (TargetError, BotoCoreError, ClientError, TransientError):  # a stage under load may be busy: ask again
             told = None
         until_ms = None if told is None else parse_instant(told)

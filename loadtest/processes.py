@@ -5,6 +5,7 @@ Locust changes the whole process that it is imported in, so it is never imported
 
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -22,7 +23,22 @@ PROJECT_DIR = Path(__file__).resolve().parent.parent
 LOCUSTFILE = PROJECT_DIR / "loadtest" / "locustfile.py"
 SCRIPT = PROJECT_DIR / "loadtest" / "generate" / "process.py"
 LOOPBACK = "127.0.0.1"
+EVERY_ADDRESS = {"*", "0.0.0.0"}  # noqa: S104 (whoever asks for them means them)
 END_SECONDS = 10
+
+
+def why_not_bound(host: str, port: int) -> str | None:
+    """Why no master can listen there; None when one can."""
+    try:
+        socket.create_server(("" if host in EVERY_ADDRESS else host, port)).close()
+    except OSError as error:
+        return f"nothing can listen there: {error.strerror}"
+    return None
+
+
+def seen_from_here(host: str) -> str:
+    """Where a master that listens there is for workers of this machine."""
+    return LOOPBACK if host in EVERY_ADDRESS else host
 
 
 class LocustProcesses:
@@ -51,8 +67,9 @@ class LocustProcesses:
             of_master += ["--master-bind-host", self.host, "--master-bind-port", str(self.port)]
             of_master += ["--expect-workers", str(self._expected)]
             self._master = self._start(of_master, {PLAN_VARIABLE: self._plan.decode()}, log)
+            near = seen_from_here(self.host)
             for _ in range(self._workers):
-                self._start(["--worker", "--master-host", LOOPBACK, "--master-port", str(self.port)], {}, log)
+                self._start(["--worker", "--master-host", near, "--master-port", str(self.port)], {}, log)
         except BaseException:
             self._began.close()
             raise

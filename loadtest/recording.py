@@ -86,6 +86,9 @@ class Lag(Struct, frozen=True):
     behind_ms: int | None
 
 
+LOST_WORKER = "lost-worker"  # a fault that nobody caused
+
+
 class FaultDone(Struct, frozen=True):
     """A fault that was caused, and what came of it, in words; happened says whether it truly did."""
 

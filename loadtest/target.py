@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import boto3
 import msgspec
@@ -35,6 +36,7 @@ from ops import aws, tokens
 from ops.deploy import api_url
 from ops.parameters import ParameterError, check_stage
 from ops.stack import Stack
+from ops.survey import letters_bucket
 from ops.token_ledger import LedgerError, TokenLedger
 
 if TYPE_CHECKING:
@@ -159,6 +161,17 @@ class HttpApi:
             raise TargetError(f"nothing answers at {self.url}{path} ({type(error).__name__})") from None
 
 
+def given_token(environ: Mapping[str, str] = os.environ) -> str | None:
+    """The token in HIGHWATER_TOKEN, if there is one.
+
+    Raises: TargetError for what no header can hold: the HTTP client's own error would quote it.
+    """
+    token = environ.get(TOKEN_VARIABLE) or None
+    if token is not None and not (token.isascii() and token.isprintable()):
+        raise TargetError(f"the token in {TOKEN_VARIABLE} is none: it has characters that no header can hold")
+    return token
+
+
 def now_ms() -> int:
     """What the clock says, epoch milliseconds."""
     return time.time_ns() // 1_000_000
@@ -204,7 +217,7 @@ class _Search:
 
     def find(self) -> tuple[Stage, str | None, "LocalStage | None"]:
         """Find the stage, or start one. Returns: it, as far as it is known by now, and where its AWS is."""
-        endpoint_url = self.where.endpoint_url or self.environ.get("AWS_ENDPOINT_URL")
+        endpoint_url = _endpoint_url(self.where.endpoint_url or self.environ.get("AWS_ENDPOINT_URL"))
         if self.name != LOCAL:
             self._refuse_faults(f"stage {self.name}")
             kind = StageKind.RUNNING if aws.is_local(endpoint_url) else StageKind.AWS
@@ -239,6 +252,8 @@ class _Search:
             lambda: target.put_ticks(kinesis, now_ms()),
             patience_seconds=TICK_SECONDS_OWN if local else TICK_SECONDS,
         )
+        if local is None:  # after hours of load it would be too late to find that they cannot be read
+            target.client("s3").list_objects_v2(Bucket=letters_bucket(stage.name), MaxKeys=1)
         checked = msgspec.structs.replace(stage, shards=len(shards.ids), lateness_ms=lateness_ms)
         return Reached(msgspec.structs.replace(target, stage=checked), token, local)
 
@@ -271,12 +286,12 @@ class _Search:
                     state_dir=state_dir,
                 )
             )
-        except (StageError, ValueError) as error:
+        except (StageError, ValueError, OSError) as error:
             raise TargetError(f"the local stage cannot start: {error}") from None
 
     def _token(self, api: HttpApi, target: Target) -> str | None:
         """The token that was given, none if none is needed, or else one that is issued for the run."""
-        if given := self.environ.get(TOKEN_VARIABLE):
+        if given := given_token(self.environ):
             _refuse_unless_accepted(api.ask("/v1/stream", given).status, f"the token in {TOKEN_VARIABLE}")
             return given
         if api.ask("/v1/stream").status not in NOT_LET_IN:
@@ -295,6 +310,21 @@ class _Search:
             time.sleep(POLL_SECONDS)
         _refuse_unless_accepted(status, "a token that was issued for the run")
         return token
+
+
+def _endpoint_url(told: str | None) -> str | None:
+    """Where AWS is, as it was told. Raises: TargetError for what botocore would not take."""
+    if not told:
+        return None
+    try:
+        where = urlsplit(told)
+    except ValueError:
+        where = urlsplit("")
+    if where.scheme not in {"http", "https"} or not where.hostname:
+        raise TargetError(
+            f"{told!r} is no URL of AWS; --endpoint-url, or AWS_ENDPOINT_URL, is like {LOCAL_ENDPOINT_URL}"
+        )
+    return told
 
 
 def _answers(url: str) -> bool:
@@ -366,7 +396,10 @@ def _lateness_ms(api: HttpApi, token: str | None) -> int:
     if answer.status != HTTPStatus.OK:
         raise TargetError(f"{api.url}/v1/metrics answers {answer.status}")
     metrics = msgspec.json.decode(answer.data)["metrics"]
-    return min(parse_duration(metric["lateness"]) for metric in metrics if metric["event_type"] == EVENT_TYPE)
+    lateness_ms = [parse_duration(metric["lateness"]) for metric in metrics if metric["event_type"] == EVENT_TYPE]
+    if not lateness_ms:
+        raise TargetError(f"{api.url} has no metric of {EVENT_TYPE}, which the load is made of")
+    return min(lateness_ms)
 
 
 def ask_stream(api: HttpApi, token: str | None) -> StreamStanding:

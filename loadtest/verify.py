@@ -5,7 +5,6 @@ The API's token is read from HIGHWATER_TOKEN. Exit code: 0 exact and the objecti
 3 exact with an objective missed, or too little is proved.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,11 +21,10 @@ from loadtest.expectation import expect
 from loadtest.proof import Api, ApiError, Verdict, prove
 from loadtest.proof.letters import stored
 from loadtest.recording import Recording, StageKind, read
+from loadtest.target import TargetError, given_token
 from ops import aws
 from ops.arguments import REFUSED, Parser, url
 from ops.survey import letters_bucket
-
-TOKEN_VARIABLE = "HIGHWATER_TOKEN"  # noqa: S105  the name, not the token
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         recording = read(folder / "recording.json")
     except (OSError, msgspec.MsgspecError) as error:
         return _refuse(f"{folder} has no recording: {_reason(error)}")
-    api = Api(options.api_url or recording.stage.api_url, os.environ.get(TOKEN_VARIABLE))
+    try:
+        api = Api(options.api_url or recording.stage.api_url, given_token())
+    except TargetError as error:
+        parser.error(str(error))
     console = Console(highlight=False)
     try:
         with console.status("reckoning what has to be counted") as status:

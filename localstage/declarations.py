@@ -93,7 +93,10 @@ class Api:
 
 @dataclass(frozen=True, slots=True)
 class Declarations:
-    """All of it; `unserved` names what the local stage does not serve."""
+    """All of it; `unserved` names what the local stage does not serve.
+
+    Shapes: filters, by function, the patterns of its mapping, where the module of the app has a function that tells.
+    """
 
     app_name: str
     api: Api
@@ -102,6 +105,7 @@ class Declarations:
     sqs: list[SqsTrigger]
     schedules: list[Schedule]
     unserved: list[str]
+    filters: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 def read(project_dir: Path, environment: Mapping[str, str]) -> Declarations:
@@ -134,11 +138,12 @@ def read(project_dir: Path, environment: Mapping[str, str]) -> Declarations:
         sqs=[SqsTrigger(**trigger) for trigger in declared["sqs"]],
         schedules=[Schedule(**schedule) for schedule in declared["schedules"]],
         unserved=declared["unserved"],
+        filters=declared["filters"],
     )
 
 
-def declared_by(app: Any) -> Declarations:
-    """Read the declarations off a Chalice application."""
+def declared_by(app: Any, filters: Mapping[str, list[str]] | None = None) -> Declarations:
+    """Read the declarations off a Chalice application; it has no place for filters."""
     kinesis, dynamodb, sqs, schedules, unserved = [], [], [], [], []
     for source in app.event_sources:
         if isinstance(source, KinesisEventConfig):
@@ -185,6 +190,7 @@ def declared_by(app: Any) -> Declarations:
         sqs=sqs,
         schedules=schedules,
         unserved=unserved,
+        filters=filters or {},
     )
 
 
@@ -219,6 +225,7 @@ def _preflight_headers(methods: Mapping[str, Any]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    from app import app as declared_app
+    import app as declaring
 
-    sys.stdout.write("\n" + json.dumps(asdict(declared_by(declared_app))))
+    declared_filters = declaring.filters() if hasattr(declaring, "filters") else {}
+    sys.stdout.write("\n" + json.dumps(asdict(declared_by(declaring.app, declared_filters))))

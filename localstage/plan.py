@@ -19,7 +19,7 @@ from localstage.errors import StageError
 from localstage.filters import Filter, filter_of
 from localstage.mapping import FOR_EVER, MappingOptions
 from localstage.runtime import FunctionSpec
-from ops.template import Template, amendment
+from ops.template import Template, amendment, filtered
 
 CONFIG_PATH = Path(".chalice") / "config.json"
 API_HANDLER = "api_handler"  # Chalice's own name for the function that serves the routes
@@ -108,6 +108,9 @@ class Planner:
         Raises: StageError for a mapping with a parallelization factor, which would break the order of a shard, and for
                 options that replace those of no mapping.
         """
+        if declarations.filters:  # as amendments of the template, which is where a package has them
+            planner = replace(self, template=filtered(self.template, declarations.filters))
+            return planner.plan(replace(declarations, filters={}))
         app = declarations.app_name
         triggers = [*declarations.kinesis, *declarations.dynamodb]
         if unknown := self.mapping.keys() - {trigger.name for trigger in triggers}:

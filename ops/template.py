@@ -7,11 +7,12 @@ Under `Resources`, an entry with a `Type` is a resource of the stage; one withou
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from chalice.utils import to_cfn_resource_name
 
 TEMPLATE_PATH = Path(".chalice") / "resources.yaml"
 SECTIONS_OF_ITS_OWN = ("AWSTemplateFormatVersion", "Description", "Mappings")
@@ -95,6 +96,29 @@ def amendment(template: Template, name: str) -> dict[str, Any]:
     """The properties by which the template amends the function that Chalice generates as `name`; empty without any."""
     properties: dict[str, Any] = template["Resources"].get(name, {}).get("Properties", {})
     return properties
+
+
+def filtered(template: Template, filters: Mapping[str, Sequence[str]]) -> Template:
+    """Give the mappings of the tables' streams these filters.
+
+    Shapes: filters, by the function's name in app.py, patterns of which one has to match. The template is left as it
+            was, but for what it shares with the answer.
+    """
+    amended = {**template, "Resources": dict(template.get("Resources", {}))}
+    for function, patterns in filters.items():
+        name = to_cfn_resource_name(function)
+        event = to_cfn_resource_name(f"{function}-dynamodb-event-source")
+        criteria = {"FilterCriteria": {"Filters": [{"Pattern": pattern} for pattern in patterns]}}
+        path = ("Properties", "Events", event, "Properties")
+        amended["Resources"][name] = _within(amended["Resources"].get(name, {}), path, criteria)
+    return amended
+
+
+def _within(node: Mapping[str, Any], path: Sequence[str], properties: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `node` with these properties at `path`."""
+    if not path:
+        return {**node, **properties}
+    return {**node, path[0]: _within(node.get(path[0], {}), path[1:], properties)}
 
 
 def functions(template: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,18 @@ from chalicelib.wiring.discretion import discreet
 from chalicelib.wiring.stage import CATALOG, settings, stream_arn_placeholder
 
 if TYPE_CHECKING:
-    from chalicelib.wiring import api, authorize, capture, check_release, fan_out, ingest, redrive, rollup, tick
+    from chalicelib.wiring import (
+        api,
+        authorize,
+        capture,
+        check_release,
+        fan_out,
+        filters,
+        ingest,
+        redrive,
+        rollup,
+        tick,
+    )
 
 __all__ = [
     "CATALOG",
@@ -24,6 +35,7 @@ __all__ = [
     "capture",
     "check_release",
     "fan_out",
+    "filters",
     "ingest",
     "prepare",
     "redrive",

@@ -8,6 +8,7 @@ recording.json.
 
 import logging
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterable
@@ -37,7 +38,7 @@ from loadtest.generate.plan import (
     versions,
 )
 from loadtest.profile import ProfileError
-from loadtest.recording import FaultDone, Ledger, Recording, Run
+from loadtest.recording import LOST_WORKER, FaultDone, Ledger, Recording, Run
 from loadtest.target import TOKEN_VARIABLE, HttpApi, TargetError, Where, ask_stream, now_ms, reached
 from loadtest.traffic import PROBERS_FROM, Traffic
 
@@ -70,7 +71,11 @@ class Conductor:
             raise AbortedError("there are no workers yet")
         self._plan = self._make_plan()
         self.folder = Path(self._plan.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            self._held.close()
+            raise AbortedError(f"there is no place for the report: {error}") from None
         environment.host = self._plan.target.stage.api_url
         self._seats: dict[str, Present] = {}
         self._numbers: dict[str, int] = {}
@@ -142,7 +147,8 @@ class Conductor:
             os.environ[TOKEN_VARIABLE] = found.token
             self._held.callback(os.environ.pop, TOKEN_VARIABLE, None)
         folder = str(OUT_DIR / run_id)
-        return Plan(run_id, options.profile, profile, found.target, folder, " ".join(sys.argv), found.token is not None)
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        return Plan(run_id, options.profile, profile, found.target, folder, command, found.token is not None)
 
     def _begin(self) -> None:
         """Number the users among their kind, and have all begin."""
@@ -200,7 +206,7 @@ class Conductor:
             queries=self._gathered.queries,
             lags=self._gathered.lags,
             faults=[
-                FaultDone("lost-worker", at_ms, f"{self._name_of(seat)} was lost", happened=True)
+                FaultDone(LOST_WORKER, at_ms, f"{self._name_of(seat)} was lost", happened=True)
                 for seat, at_ms in self._lost.items()
             ],
             versions=versions(),

@@ -72,7 +72,7 @@ class Api:
                 error = ApiError(f"{path}: {type(failure).__name__}")
             else:
                 if answer.status == OK:
-                    return JSON.decode(answer.data)
+                    return _read(path, answer.data)
                 error = _refusal(path, answer.status, answer.data)
                 if answer.status not in BUSY:
                     break
@@ -201,6 +201,13 @@ def _facts(described: Mapping[str, Any]) -> MetricFacts:
         window_ms=parse_duration(described["window"]),
         lateness_ms=parse_duration(described["lateness"]),
     )
+
+
+def _read(path: str, body: bytes) -> Any:
+    try:
+        return JSON.decode(body)
+    except msgspec.DecodeError:
+        raise ApiError(f"{path}: {OK}, and no JSON: this is no stage's API") from None
 
 
 def _refusal(path: str, status: int, body: bytes) -> ApiError:

@@ -21,7 +21,7 @@ from loadtest.proof.isolation import Ours
 from loadtest.proof.objectives import judge
 from loadtest.proof.ranges import cut, whole
 from loadtest.proof.verdict import Compared, Difference, Estimate, Kind, Outcome, Totals, Verdict
-from loadtest.recording import Ledger, Recording, StageKind
+from loadtest.recording import LOST_WORKER, Ledger, Recording, StageKind
 
 AROUND_MS = 3 * UNIT_MS["d"]  # events that are too late, or from the future, are days away
 
@@ -63,6 +63,7 @@ class _Proof:
         self._unproved: list[str] = []
         self._notes: list[str] = []
         self._unsure = sum(count(ledger.unsure) for ledger in recording.ledgers)
+        self._lost_workers = sum(fault.kind == LOST_WORKER for fault in recording.faults)
         self._resent = sum(ledger.resent for ledger in recording.ledgers)
 
     def verdict(self, letters: Iterable[Letter] | None) -> Verdict:
@@ -218,7 +219,7 @@ class _Proof:
         for reason in sorted(counted.keys() | least.keys() | most.keys()):
             low, high = sorted((least.get(reason, 0), most.get(reason, 0)))
             got = counted.get(reason, 0)
-            if self._resent and got > high:
+            if (self._resent or self._lost_workers) and got > high:  # what a lost one put again it did not tell
                 self._unproved.append(
                     f"dead letters, {reason}: {got:,} where {high:,} were expected: what was put again may be there "
                     "twice"
@@ -230,7 +231,7 @@ class _Proof:
         self._differences.append(Difference(Kind.DEAD_LETTERS, how, "", "", reason, wanted, f"{got:,}"))
 
     def _compare_duplicates(self, counted: Totals) -> None:
-        if self._unsure or self._resent:
+        if counted.duplicates is None or self._resent:
             self._notes.append("duplicates follow from the other numbers only where each event's fate is known")
         elif counted.duplicates != self._least.duplicates:
             wanted, got = f"{self._least.duplicates:,}", f"{counted.duplicates:,}"
@@ -240,6 +241,10 @@ class _Proof:
         wanted_at_least = min(each.duplicates for each in self._both)
         if reported is None:
             self._notes.append("how many duplicates the functions dropped is not known here")
+        elif reported < wanted_at_least and not self._is_own:
+            self._notes.append(
+                f"CloudWatch, minutes behind, told of {reported:,} of at least {wanted_at_least:,} duplicates"
+            )
         elif reported < wanted_at_least:
             wanted, how = f"{wanted_at_least:,} or more", "as the functions report them"
             self._differences.append(Difference(Kind.DUPLICATES, how, "", "", "", wanted, f"{reported:,}"))
@@ -262,7 +267,8 @@ class _Proof:
             for name, comparison in comparisons.items()
             for measure, value in comparison.sums.items()
         }
-        return Totals(events, accepted - events - sum(letters.values()), dict(sorted(letters.items())), sums)
+        duplicates = None if self._unsure else accepted - events - sum(letters.values())
+        return Totals(events, duplicates, dict(sorted(letters.items())), sums)
 
     def _expected(self, described: Mapping[str, MetricFacts]) -> Totals:
         sums: dict[str, Decimal] = {}

@@ -77,10 +77,14 @@ class Estimate(Struct, frozen=True):
 
 
 class Totals(Struct, frozen=True):
-    """All of a run in some numbers. Shapes: sums, by `metric.measure` the exact sum over all groups of all windows."""
+    """All of a run in some numbers.
+
+    Shapes: duplicates, None where they do not follow from the rest, for nobody knows how many events were accepted;
+            sums, by `metric.measure` the exact sum over all groups of all windows.
+    """
 
     events: int
-    duplicates: int
+    duplicates: int | None
     dead_letters: dict[str, int]
     sums: dict[str, str]
 

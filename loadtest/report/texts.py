@@ -54,7 +54,7 @@ def _totals(totals: Totals) -> str:
         f"{totals.events:,} events",
         f"revenue {Decimal(revenue):,}" if revenue else "",
         f"{sum(totals.dead_letters.values()):,} dead letters",
-        f"{totals.duplicates:,} duplicates",
+        "" if totals.duplicates is None else f"{totals.duplicates:,} duplicates",
     )
     return ", ".join(filter(None, parts))
 

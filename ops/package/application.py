@@ -7,8 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -23,10 +23,14 @@ DECIDING = "Ingest"  # the function that decides what becomes of an event
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """Whether a metric measures by sketches; and a fingerprint of what decides what becomes of an event."""
+    """Whether a metric measures by sketches; and a fingerprint of what decides what becomes of an event.
+
+    Shapes: filters, by function, the patterns of its mapping.
+    """
 
     has_sketches: bool
     decisions: str
+    filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def declared_by(project: Path, template: Template) -> Declared:
@@ -95,6 +99,7 @@ def main() -> int:
     from chalicelib.decisions import fingerprint  # noqa: PLC0415  (of the project, as what follows)
     from chalicelib.errors import SettingError  # noqa: PLC0415
     from chalicelib.settings import read_settings  # noqa: PLC0415
+    from chalicelib.wiring.filters import patterns  # noqa: PLC0415
     from chalicelib.wiring.stage import CATALOG  # noqa: PLC0415
 
     settings = {}
@@ -110,7 +115,7 @@ def main() -> int:
             return 2
     has_sketches = any(metric.has_sketches for metric in CATALOG.metrics.values())
     decisions = fingerprint(CATALOG, settings[DECIDING])
-    sys.stdout.write(json.dumps(asdict(Declared(has_sketches, decisions))))
+    sys.stdout.write(json.dumps(asdict(Declared(has_sketches, decisions, patterns()))))
     return 0
 
 

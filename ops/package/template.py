@@ -18,7 +18,7 @@ from ops.package.application import DECIDING, Declared
 from ops.package.dependencies import Target
 from ops.package.errors import PackageError, told_by
 from ops.parameters import ParameterError, check_stage
-from ops.template import LAYER, TEMPLATE_PATH, Template, functions
+from ops.template import LAYER, TEMPLATE_PATH, Template, filtered, functions
 
 PACKAGED = "sam.yaml"
 CONFIG = Path(".chalice") / "config.json"
@@ -92,7 +92,7 @@ def generate(project: Path, stage: str) -> Template:
 
 
 def finish(template: Template, declared: Declared, target: Target) -> None:
-    """Put in what only the package knows: the layer, the aliases that the API calls, and what decides."""
+    """Put in what only the package knows: the layer, filters, the aliases that the API calls, and what decides."""
     resources = template["Resources"]
     if declared.has_sketches:
         resources["SketchesLayer"] = {
@@ -112,6 +112,7 @@ def finish(template: Template, declared: Declared, target: Target) -> None:
             properties = resources[name]["Properties"]
             properties["Layers"] = [*properties.get("Layers", []), {"Ref": "SketchesLayer"}]
     resources[DECIDING]["Properties"]["Environment"]["Variables"]["DECISIONS"] = declared.decisions
+    template["Resources"] = filtered(template, declared.filters)["Resources"]
     _call_aliases(template)
 
 

@@ -171,6 +171,11 @@ def test_what_cannot_be_is_refused_in_one_line_and_nothing_is_begun(tmp_path, se
             lagging,
         ],
         "the profile causes faults, and the local stage at ": ["--profile", "faults", "--api-url", refusing],
+        "--workers 0 starts none: ": ["--workers", "0"],
+        "--expect-workers 1 is fewer than the 2 that are started here": ["--workers", "2", "--expect-workers", "1"],
+        "1 of 2 workers are started here": ["--workers", "1", "--expect-workers", "2"],
+        "argument --bind: nothing can listen there: ": ["--bind", "203.0.113.7:5557"],
+        "'http://' is no URL of AWS": ["--api-url", refusing, "--endpoint-url", "http://"],
         "argument --workers: 'many' is no whole number above 0": ["--workers", "many"],
     }
     out = tmp_path / "out"

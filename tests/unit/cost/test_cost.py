@@ -120,7 +120,7 @@ def test_what_was_measured_is_met_and_between_it_is_in_proportion():
 def test_more_events_never_cost_less_and_a_longer_window_never_more_writes(events, more):
     prices = read_prices()
     few, many = (sum(dollars(units_of(Load(each)), prices).values()) for each in (events, events * more))
-    assert many >= few * Decimal("0.999")
+    assert many >= few * Decimal("0.995")  # a record of a byte less may take one unit of Kinesis less
     writes = [units_of(Load(events, batching_window_s=window))["dynamodb.write_units"] for window in (1.0, more)]
     assert writes[1] <= writes[0] * 1.001
 

@@ -55,3 +55,14 @@ def test_it_does_not_wait_for_ever():
     stage = Stage(PAST_MS)
     assert stage.wait(patience_seconds=10) is None
     assert stage.now == 10
+
+
+def test_a_stage_that_answers_no_more_is_given_up_before_the_patience_ends():
+    stage = Stage(PAST_MS, TargetError("nothing answers"))
+    assert stage.wait(patience_seconds=600) is None
+    assert stage.now == 60
+
+
+def test_a_stage_that_answers_now_and_then_is_waited_for():
+    stage = Stage(*[TargetError("busy")] * 100, PAST_MS, *[TargetError("busy")] * 100, PAST_MS + 1)
+    assert stage.wait(patience_seconds=600) == PAST_MS + 1

@@ -31,8 +31,8 @@ SHARDS = [
 class FakeStage:
     """The API and the AWS of a stage, at one address. Shapes: aws, by operation its status and answer."""
 
-    def __init__(self, *, health=HEALTH, stream=STREAM, token=None, date=None, aws=None):
-        self.health, self.stream, self.token = health, stream, token
+    def __init__(self, *, health=HEALTH, stream=STREAM, metrics=METRICS, token=None, date=None, aws=None, letters=200):
+        self.health, self.stream, self.metrics, self.token, self.letters = health, stream, metrics, token, letters
         self.date = date
         self.aws = {"ListShards": (200, {"Shards": SHARDS}), **(aws or {})}
         self.asked = []
@@ -40,9 +40,11 @@ class FakeStage:
     def answer(self, path, headers):
         if path == "/v1/health":
             return 200, self.health
+        if "list-type" in path:
+            return self.letters, {}
         if self.token is not None and headers.get("Authorization") != f"Bearer {self.token}":
             return 401, {"title": "Unauthorized"}
-        return 200, {"/v1/stream": self.stream, "/v1/metrics": METRICS}[path]
+        return 200, {"/v1/stream": self.stream, "/v1/metrics": self.metrics}[path]
 
 
 @contextmanager
@@ -60,7 +62,7 @@ def running(stage):
             self._send(*stage.aws[operation])
 
         def _send(self, status, answer):
-            body = json.dumps(answer).encode()
+            body = b"<ListBucketResult/>" if "list-type" in self.path else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -122,6 +124,32 @@ def test_the_token_that_is_given_is_taken():
 def test_a_token_that_is_not_accepted_is_refused_and_not_told():
     told = refusal(FakeStage(token="other"), environ={"HIGHWATER_TOKEN": "my-secret"})
     assert told == "the API does not accept the token in HIGHWATER_TOKEN (401)"
+
+
+def test_a_token_that_no_header_can_hold_is_refused_and_not_told():
+    for token in ("my-\nsecret", "my-secrét"):
+        told = refusal(FakeStage(token="t"), environ={"HIGHWATER_TOKEN": token})
+        assert told == "the token in HIGHWATER_TOKEN is none: it has characters that no header can hold"
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://[::1", "http://", "ftp://127.0.0.1"])
+def test_what_is_no_url_of_aws_is_refused(url):
+    where, told = Where("http://127.0.0.1:9"), f"{url!r} is no URL of AWS"
+    with (
+        pytest.raises(TargetError) as raised,
+        reached("local", PROFILE, "r", where=where, state_dir=None, tell=print, environ={"AWS_ENDPOINT_URL": url}),
+    ):
+        pass
+    assert str(raised.value).startswith(told)
+
+
+def test_dead_letters_that_could_not_be_read_at_the_end_are_told_at_the_beginning():
+    assert refusal(FakeStage(letters=404)).startswith("stage local: ListObjectsV2 fails with")
+
+
+def test_a_stage_that_counts_no_orders_is_refused():
+    metrics = {"metrics": [{"name": "clicks", "event_type": "click", "lateness": "2h"}]}
+    assert "has no metric of order.placed" in refusal(FakeStage(metrics=metrics))
 
 
 def test_an_api_where_nothing_listens_is_refused():

@@ -1,6 +1,7 @@
 """What a stage runs, from the app, its config and the template."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,16 @@ DECLARATIONS = Declarations(
 
 
 def plan(
-    tmp_path: Path, amended: dict[str, Any], mapping: dict[str, Any] | None = None, function: str = "Ingest"
+    tmp_path: Path,
+    amended: dict[str, Any],
+    mapping: dict[str, Any] | None = None,
+    function: str = "Ingest",
+    declared: Declarations = DECLARATIONS,
 ) -> StagePlan:
     (tmp_path / ".chalice").mkdir()
     (tmp_path / ".chalice" / "config.json").write_text(json.dumps(CONFIG))
     template = {"Resources": {function: {"Properties": amended}}}
-    return Planner(tmp_path, "dev", template, {"STAGE": "dev"}, mapping or {}).plan(DECLARATIONS)
+    return Planner(tmp_path, "dev", template, {"STAGE": "dev"}, mapping or {}).plan(declared)
 
 
 def amended_mapping(event_source: str = "IngestKinesisEventSource", **properties: Any) -> dict[str, Any]:
@@ -162,6 +167,20 @@ def test_a_filter_of_a_tables_stream_is_the_mappings(tmp_path: Path) -> None:
         True,
         True,
         False,
+    ]
+
+
+def test_filters_that_the_app_tells_are_the_mappings_in_place_of_the_templates(tmp_path: Path) -> None:
+    criteria = {"Filters": [{"Pattern": '{"eventName": ["INSERT"]}'}]}
+    amended = amended_mapping("RollupDynamodbEventSource", FilterCriteria=criteria, MaximumRetryAttempts=3)
+    declared = replace(DECLARATIONS, filters={"rollup": ['{"eventName": ["REMOVE"]}']})
+    options = plan(tmp_path, amended, function="Rollup", declared=declared).dynamodb[0].options
+    assert options.lets_through is not None
+    assert options.maximum_retry_attempts == 3
+    names = ("INSERT", "REMOVE")
+    assert [options.lets_through(EncodedRecord("1", 0, b'{"eventName": "%s"}' % each.encode())) for each in names] == [
+        False,
+        True,
     ]
 
 

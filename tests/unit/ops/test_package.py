@@ -14,6 +14,8 @@ import pytest
 
 from chalicelib.aws import clients
 from chalicelib.settings import read_settings
+from chalicelib.wiring.filters import patterns
+from localstage.declarations import read as read_declarations
 from ops.package import DEPLOYMENT_BYTES_MAX, UNZIPPED_BYTES_MAX, Package, PackageError, check_sizes, package
 from ops.package.__main__ import main
 from ops.package.application import AskedFor, Declared, declared_by, functions_variables, misspelt
@@ -311,6 +313,14 @@ def test_who_decides_says_by_what():
     assert told == {"Ingest"}
 
 
+def test_the_mappings_have_the_filters_of_the_definitions():
+    packaged = template()
+    finish(packaged, Declared(has_sketches=False, decisions="d", filters={"rollup": ["p"]}), Target("x86_64", (3, 11)))
+    (mapping,) = packaged["Resources"]["Rollup"]["Properties"]["Events"].values()
+    assert mapping["Properties"]["FilterCriteria"] == {"Filters": [{"Pattern": "p"}]}
+    assert "Events" not in packaged["Resources"]["FanOut"]["Properties"]
+
+
 @pytest.mark.parametrize("is_everywhere", [True, False])
 def test_the_api_calls_functions_by_the_alias_that_they_have(is_everywhere):
     packaged = template(**({} if is_everywhere else {"AutoPublishAlias": "live"}))
@@ -439,3 +449,19 @@ def test_sketches_are_found_in_the_definitions(tmp_path):
     definitions = without / "chalicelib" / "definitions.py"
     definitions.write_text(re.sub(r"(Distinct|Quantile)\([^)]*\)", "Count()", definitions.read_text()))
     assert not declared_by(without, packaged).has_sketches
+
+
+def test_an_adopter_who_publishes_a_metric_edits_the_definitions_alone(tmp_path):
+    """Packaging and the local stage, each by its own way, come to the same filters of the project's definitions."""
+    changed = project(tmp_path / "project")
+    definitions = changed / "chalicelib" / "definitions.py"
+    unpublished = "        published=False,  # thousands of rows, each second; it is asked for\n"
+    assert unpublished in definitions.read_text()
+    definitions.write_text(definitions.read_text().replace(unpublished, ""))
+    variables = {"STAGE": "dev"}
+    packaged = {"Resources": {"Ingest": {"Type": FUNCTION, "Properties": {"Environment": {"Variables": variables}}}}}
+    filters = declared_by(changed, packaged).filters
+    for function, prefix in (("rollup", "customers#1m#"), ("fan_out", "customers#")):
+        assert f'{{"prefix":"{prefix}"}}' in filters[function][0]
+        assert prefix not in patterns()[function][0]
+    assert read_declarations(changed, variables).filters == filters

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ops.template import intrinsic_values, load, references, resolved, standalone
+from ops.template import amendment, filtered, intrinsic_values, load, references, resolved, standalone
 
 TEMPLATE = {
     "Description": "about it",
@@ -92,3 +92,15 @@ def test_the_projects_own_template_holds_the_resources_of_a_stage() -> None:
         "CostCenter",
     }
     assert own["Conditions"].keys() == {"NamesDeadLettersBucket"}, "of the parameters that are left"
+
+
+def test_filters_are_put_in_the_mappings_and_what_else_these_have_stays() -> None:
+    template = load(Path(__file__).parents[3])
+    before = amendment(template, "FanOut")
+    after = amendment(filtered(template, {"fan_out": ["{}", "[]"]}), "FanOut")
+    (event,) = after["Events"].values()
+    assert event["Properties"]["FilterCriteria"] == {"Filters": [{"Pattern": "{}"}, {"Pattern": "[]"}]}
+    assert event["Properties"].keys() == before["Events"]["FanOutDynamodbEventSource"]["Properties"].keys()
+    assert after.keys() == before.keys()
+    assert amendment(template, "FanOut") == before, "what was given is as it was"
+    assert "{}" not in str(amendment(template, "Rollup"))

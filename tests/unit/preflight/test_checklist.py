@@ -135,6 +135,7 @@ STRAY_MAPPING = {
         "EventSourceArn": {"Fn::GetAtt": ["RedriveFailedQueue", "Arn"]},
     },
 }
+ALL_CHANGES = {"Filters": [{"Pattern": '{"eventName": ["INSERT", "MODIFY"]}'}]}
 REMOVALS_TOO = {"Filters": [{"Pattern": '{"eventName": ["INSERT", "MODIFY", "REMOVE"]}'}]}
 NO_PATTERN = {"Filters": [{"Pattern": "{"}]}
 NOTHING_PASSES = {"Filters": [{"Pattern": '{"eventName": ["INSERT"]}'}]}
@@ -181,10 +182,11 @@ BROKEN = [  # check, what breaks it: a change of the template, parameters, or ar
     ("records-never-expire", unmapped("Capture", "MaximumRecordAgeInSeconds"), {}),
     ("failure-destination", unmapped("FanOut", "DestinationConfig"), {}),
     ("from-the-beginning", mapped("Ingest", "StartingPosition", "LATEST"), {}),
-    ("expired-items", unmapped("FanOut", "FilterCriteria"), {}),
-    ("expired-items", mapped("Rollup", "FilterCriteria", REMOVALS_TOO), {}),
-    ("expired-items", mapped("Rollup", "FilterCriteria", NOTHING_PASSES), {}),
-    ("expired-items", mapped("Rollup", "FilterCriteria", NO_PATTERN), {}),
+    ("filters", unmapped("FanOut", "FilterCriteria"), {}),
+    ("filters", mapped("FanOut", "FilterCriteria", ALL_CHANGES), {}),
+    ("filters", mapped("Rollup", "FilterCriteria", REMOVALS_TOO), {}),
+    ("filters", mapped("Rollup", "FilterCriteria", NOTHING_PASSES), {}),
+    ("filters", mapped("Rollup", "FilterCriteria", NO_PATTERN), {}),
     ("mapping-aliases", put("Stray", STRAY_MAPPING), {}),
     (
         "failed-messages",

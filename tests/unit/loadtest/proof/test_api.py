@@ -52,6 +52,12 @@ def test_who_may_not_ask_is_told_so(stage: Stage) -> None:
     assert not refused.value.is_of_too_much
 
 
+def test_an_answer_that_is_no_json_is_an_error_of_one_line(stage: Stage) -> None:
+    stage.answers = [(200, "<html>")]
+    with pytest.raises(ApiError, match="/v1/x: 200, and no JSON"):
+        Api(stage.url).get("/v1/x", {})
+
+
 def test_a_stage_that_is_not_there_is_an_error_of_one_line() -> None:
     with pytest.raises(ApiError) as refused:
         Api("http://127.0.0.1:1", "a-token", sleep=lambda _: None).get("/v1/x", {})

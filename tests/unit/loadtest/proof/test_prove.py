@@ -216,6 +216,18 @@ def test_functions_that_report_too_few_duplicates_are_told() -> None:
     assert of(world).outcome is Outcome.EXACT
 
 
+def test_cloudwatch_that_is_behind_with_the_duplicates_is_no_difference() -> None:
+    world = make_world(kind=StageKind.AWS)
+    verdict = of(world, letters=[])
+    wanted = world.recording.duplicates_reported
+    world.recording.duplicates_reported -= 1
+    behind = of(world, letters=[])
+    assert behind.differences == verdict.differences
+    assert set(behind.notes) - set(verdict.notes) == {
+        f"CloudWatch, minutes behind, told of {wanted - 1:,} of at least {wanted:,} duplicates"
+    }
+
+
 def test_a_metric_that_the_stage_lost_is_unproved(world: World) -> None:
     class Forgetful(FakeApi):
         def get(self, path, parameters):
@@ -405,6 +417,7 @@ def test_events_of_unknown_fate_make_bounds_and_prove_too_little(counted: bool) 
     verdict = of(unsure_world(counted))
     assert (verdict.outcome, verdict.differences) == (Outcome.UNPROVED, [])
     assert verdict.unproved[0].startswith("of 20 events nobody knows")
+    assert verdict.counted.duplicates is None  # accepted events less counted ones would be too few, or below nothing
 
 
 @pytest.mark.parametrize("by", [Decimal(-20_000), Decimal(20_000)])
@@ -423,6 +436,18 @@ def test_records_put_again_may_be_dead_letters_twice_and_never_counts(world: Wor
     assert of(world).outcome is Outcome.UNPROVED
     world.api.rows["customers"][first_of(world.api.rows["customers"])]["spend"] += CENT
     assert of(world).outcome is Outcome.DIFFERENT
+
+
+def test_what_a_lost_worker_put_again_may_be_dead_letters_twice() -> None:
+    world = unsure_world(counted=True)
+    world.api.letters["invalid"] += 100
+    assert of(world).outcome is Outcome.DIFFERENT
+    world.recording = replace(
+        world.recording, faults=[FaultDone("lost-worker", 0, "ProducerUser 1 was lost", happened=True)]
+    )
+    verdict = of(world)
+    assert verdict.outcome is Outcome.UNPROVED
+    assert "dead letters, invalid: " in "".join(verdict.unproved)
 
 
 def test_a_fault_that_did_not_happen_is_unproved(world: World) -> None:

@@ -70,6 +70,16 @@ def test_a_stage_that_refuses_the_token_is_told_in_one_line(
     assert not (tmp_path / "report.json").exists()
 
 
+def test_a_token_that_no_header_can_hold_is_refused_and_not_told(
+    world: World, tmp_path: Path, stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HIGHWATER_TOKEN", "a-token\nof two lines")
+    with pytest.raises(SystemExit) as ended:
+        verify.main([str(run_of(world, tmp_path)), "--api-url", stage.url])
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n"), "a-token" in said) == (2, 1, False)
+
+
 def test_a_url_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         verify.main([str(tmp_path), "--api-url", "nowhere"])
