@@ -76,7 +76,7 @@ def measure(options: Options, progress: Progress) -> dict[str, float]:
     shard_ids = [f"shardId-{shard:012d}" for shard in range(settings.shards)]
     ingests = {shard_id: make_ingest(client, STAGE, shard_id=shard_id) for shard_id in shard_ids}
     table = AggregatesTable(client, TABLE, CATALOG, DAY_MS)  # type: ignore[arg-type]
-    roll_up = RollUp(CATALOG, DAY_MS, table, table)
+    roll_up = RollUp(CATALOG, DAY_MS, table, table, clock_ms=lambda: ARRIVED_AT_MS)
     rollup_units, ingest_units = 0.0, 0.0
     events = settings.events_per_second // settings.shards
     for second in progress.track(range(settings.minutes * 60), description="seconds"):

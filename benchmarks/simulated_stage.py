@@ -142,7 +142,7 @@ class SimulatedStage:
         watched = {alert.metric for alert in definitions.ALERTS}
         self._filters = {
             "fan_out": _of_keys(fan_out_patterns(self.catalog, watched)),
-            "rollup": _of_keys(rollup_patterns(self.catalog, watched)),
+            "rollup": _of_keys(rollup_patterns(self.catalog)),
         }
         self._waiting: dict[str, defaultdict[int, list[StoredChange]]] = {
             name: defaultdict(list) for name in self._filters
@@ -211,7 +211,9 @@ class SimulatedStage:
     def make_rollup(self, name: str) -> RollUp:
         """The rollups, with what they take counted under this name."""
         table = self.table(name)
-        return RollUp(self.catalog, LATENESS_MS, table, table, {alert.metric for alert in definitions.ALERTS})
+        watched = {alert.metric for alert in definitions.ALERTS}
+        # As long as the load lasts its hours are open, as they are where the lateness is a day.
+        return RollUp(self.catalog, LATENESS_MS, table, table, clock_ms=lambda: STARTED_MS, watched=watched)
 
     def _payloads(self) -> list[bytes]:
         """The records of a batch; of every shard the same, which no shard can tell."""
@@ -258,7 +260,9 @@ class SimulatedStage:
     def _settle_hour(self) -> None:
         """Settle the hour, with its one minute, and add to tick what of that is a minute's."""
         minutes, hour = "tick: the hour's minutes", "tick: the hour"
-        roll_up = RollUp(self.catalog, LATENESS_MS, self.table(minutes), self.table(hour))
+        roll_up = RollUp(
+            self.catalog, LATENESS_MS, self.table(minutes), self.table(hour), clock_ms=lambda: self._now_ms
+        )
         settle = Settle(self.catalog.metrics.values(), roll_up, self.table(hour))
         started = process_time()
         settle(STARTED_MS + HOUR_MS, _remaining_ms)

@@ -21,11 +21,11 @@ CHANGES = {"eventName": ["INSERT", "MODIFY"]}
 NO_KEY = {"exists": False}  # what no item is: Lambda takes no empty list
 
 
-def rollup_patterns(catalog: Catalog, watched: Collection[str]) -> list[str]:
-    """Of windows that larger ones are made of, of metrics that are published or watched."""
+def rollup_patterns(catalog: Catalog) -> list[str]:
+    """Of windows that larger ones are made of, of every metric: what may have been settled is carried on of all."""
     return _patterns(
         f"{metric.name}#{format_duration(step_ms)}#"
-        for metric in _told(catalog, watched)
+        for metric in catalog.metrics.values()
         for step_ms in metric.steps_ms[:-1]
     )
 

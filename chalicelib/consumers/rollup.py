@@ -5,8 +5,9 @@ shares of the smaller windows in it, merge them, and put the whole on the condit
 stands is read *before* the shares, so of two recomputations the one whose reads are older is refused, and reads again.
 So a rollup never goes back, and a batch that comes again, late or doubled, changes nothing. docs/decisions/0005.
 
-Only of metrics whose open hours anybody is told of: to queries a rollup counts when it is settled, and that has all of
-them recomputed, once. An hour that is carried on as it grows is read a hundred times over, all writers' minutes of it.
+While a window is open, only of metrics whose open hours anybody is told of: to queries a rollup counts when it is
+settled, and that has all of them recomputed, once. An hour that is carried on as it grows is read a hundred times over,
+all writers' minutes of it. What may have been settled is carried on of every metric: a replay can change it.
 """
 
 from collections import Counter, defaultdict
@@ -62,7 +63,8 @@ class RollupReport(Struct):
 class RollUp:
     """The consumer that keeps the rollups. Stateless once made.
 
-    Shapes: watched names the metrics that have alerts, published or not.
+    Shapes: watched names the metrics that have alerts, published or not. clock_ms is never behind the stream's
+            completeness, and so tells what cannot have been settled yet.
     """
 
     purpose = ROLLUPS
@@ -73,31 +75,40 @@ class RollUp:
         stage_lateness_ms: int,
         shares: ShareReader,
         rollups: RollupStore,
+        *,
+        clock_ms: Callable[[], int],
         watched: Collection[str] = (),
     ) -> None:
         self._catalog = catalog
-        self._carried = {metric.name for metric in catalog.metrics.values() if metric.published} | set(watched)
+        self._told_of = {metric.name for metric in catalog.metrics.values() if metric.published} | set(watched)
         self._stage_lateness_ms = stage_lateness_ms
         self._shares = shares
         self._rollups = rollups
+        self._clock_ms = clock_ms
 
     def __call__(self, changes: Sequence[StoredChange], remaining_ms: Callable[[], int]) -> RollupReport:
-        """Carry a batch of changes into the windows above, of metrics that are published or watched.
+        """Carry a batch of changes into the windows above, but for open ones of metrics that nobody is told of.
 
         Returns: the report, whose `response` is the answer for Lambda.
         Raises: DefinitionChangedError; the whole batch is then delivered again.
         """
         report = RollupReport(changes=len(changes))
+        now_ms = self._clock_ms()
         first_place: dict[WindowKey, int] = {}
         for place, change in enumerate(changes):
-            if isinstance(change.key, WindowKey) and change.key.metric in self._carried:
+            if isinstance(change.key, WindowKey):
                 key = window_above(self._catalog.metrics[change.key.metric], change.key)
-                if key:
+                if key and self._is_carried(key, now_ms):
                     first_place.setdefault(key, place)
         failed = self._recompute(first_place, remaining_ms, report)
         if failed:
             report.failed_sequence_number = changes[min(first_place[key] for key in failed)].sequence_number
         return report
+
+    def _is_carried(self, key: WindowKey, now_ms: int) -> bool:
+        is_told_of = key.metric in self._told_of
+        may_be_settled = key.window_end_ms + self.grace_ms(self._catalog.metrics[key.metric]) <= now_ms
+        return is_told_of or may_be_settled
 
     def subject(self, metric: Metric) -> str:
         """Under which name it is noted how far the metric's rollups are: those of another layout are others."""

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from chalicelib.change import SIGNS, Change
+from chalicelib.errors import InvariantError
 from chalicelib.records import kpl
 from chalicelib.records.batch import Record
 from chalicelib.records.change_events import change_event
@@ -149,8 +150,14 @@ class SharedTexts:
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
 
-    def of(self, texts: Sequence[str]) -> list[str]:
-        """The same texts."""
+    def of(self, texts: list[str], bytes_max: int) -> list[str]:
+        """The same texts.
+
+        Shapes: none is longer than bytes_max. Those too long for a dimension are about to be refused, and not kept:
+                thousands of them, out of records that are small while compressed, would take all memory.
+        """
+        if bytes_max > DIMENSION_CHARACTERS_MAX and max(map(len, texts)) > DIMENSION_CHARACTERS_MAX:
+            return texts
         if len(self._texts) > TEXTS_SHARED_MAX:
             self._texts.clear()
         return list(map(self._texts.setdefault, texts, texts))
@@ -166,7 +173,7 @@ class _Rules(Struct, frozen=True):
     measured_or_distinct: Sequence[Getter]  # and no dimension
     shared: SharedTexts
 
-    def part(self, kind: type[CloudEvent], events: Sequence[CloudEvent]) -> Part:
+    def part(self, kind: type[CloudEvent], events: Sequence[CloudEvent], bytes_max: int) -> Part:
         times = list(map(_time_of, events))
         first_ms, last_ms = _time_ms(min(times)), _time_ms(max(times))
         data = list(map(_data_of, events))
@@ -174,7 +181,9 @@ class _Rules(Struct, frozen=True):
             times, columns = self._rows_of_changes(data, times)
         else:
             columns = {field: list(map(value_of, data)) for field, value_of in self.measured_or_distinct}
-            columns |= {field: self.shared.of(list(map(value_of, data))) for field, value_of in self.dimensions}
+            columns |= {
+                field: self.shared.of(list(map(value_of, data)), bytes_max) for field, value_of in self.dimensions
+            }
         return Part(kind, times, columns, first_ms, last_ms)
 
     def _rows_of_changes(
@@ -309,14 +318,14 @@ class Decoder:
         Shapes: arrivals_ms has each text's arrival, or one that all share. Numbers are for the caller to add.
         Why the extremes of them: when those hold, each text's own does; when not, the records are asked one by one.
         """
+        bytes_max = max(map(len, texts), default=0)
         try:
             events = self._events.decode_all(texts)
-            parts = self._parts(events)
+            parts = self._parts(events, bytes_max)
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001  whatever it is, going through one by one finds and names it
             return None
-        bytes_max = max(map(len, texts), default=0)
         first_ms, last_ms = min(arrivals_ms), max(arrivals_ms)
         if any(self._refusal(part, bytes_max, first_ms, last_ms) for part in parts):
             return None
@@ -353,7 +362,7 @@ class Decoder:
             kept_numbers,
             identities(events),
             contents(texts),
-            self._parts(events),
+            self._parts(events, max(map(len, texts), default=0)),
             events if keep(events) else (),
             rejected=rejected,
             aggregate=aggregate,
@@ -404,23 +413,32 @@ class Decoder:
         event = self.decode_event(text)
         if isinstance(event, Refusal):
             return event
-        (part,) = self._parts([event])
+        (part,) = self._parts([event], len(text))
         return self._refusal(part, len(text), arrived_at_ms, arrived_at_ms) or event
 
     def parts_of(self, decoded: Decoded) -> Sequence[Part]:
         """The record's events by type."""
         if decoded.parts or not decoded.texts:
             return decoded.parts
-        # Each of these texts came to an event before, and only its bytes say to which.
-        events = [event for event in map(self.decode_event, decoded.texts) if isinstance(event, CloudEvent)]
-        return self._parts(events)
+        events = list(map(self._decode_again, decoded.texts))
+        return self._parts(events, max(map(len, decoded.texts)))
 
-    def _parts(self, events: Sequence[CloudEvent]) -> list[Part]:
+    def _decode_again(self, text: bytes) -> CloudEvent:
+        """The event that the text came to before.
+
+        Raises: InvariantError when it does so no more: its id would be remembered, and the event not counted.
+        """
+        event = self.decode_event(text)
+        if isinstance(event, Refusal):
+            raise InvariantError(f"an event that was good is {event.reason} when it is read again")
+        return event
+
+    def _parts(self, events: Sequence[CloudEvent], bytes_max: int) -> list[Part]:
         kinds = dict.fromkeys(map(type, events))
         if len(kinds) == 1:
-            return [self._rules[kind].part(kind, events) for kind in kinds]
+            return [self._rules[kind].part(kind, events, bytes_max) for kind in kinds]
         by_kind = {kind: [event for event in events if type(event) is kind] for kind in kinds}
-        return [self._rules[kind].part(kind, mine) for kind, mine in by_kind.items()]
+        return [self._rules[kind].part(kind, mine, bytes_max) for kind, mine in by_kind.items()]
 
     def _refusal(self, part: Part, bytes_max: int, first_arrived_at_ms: int, last_arrived_at_ms: int) -> Refusal | None:
         """Why not all of these well-formed events can be counted; None when they can, whichever arrived when.

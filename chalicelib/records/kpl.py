@@ -87,18 +87,20 @@ def _read_columns(message: Any, body: bytes) -> Aggregate | None:
     Why: a wrapper for each record, which `_read_one_by_one` has protobuf make, takes twice as long as all else of
          opening an aggregate, MD5 apart.
     """
-    _, columns_class, decode_error = _message_classes()
+    _, columns_class, codec_errors = _message_classes()
     try:
         columns = columns_class.FromString(body)
-    except decode_error:
+        is_written_alike = message.SerializeToString() == body
+    except codec_errors:  # a text is not UTF-8, or a record lacks its index or its data, which protobuf does not write
         return None
     records, table = columns.records, columns.partition_key_table
     if records.explicit_hash_key_index or columns.explicit_hash_key_table:
         return None
     indexes = records.partition_key_index[:]
-    # As many of each as records, and none has two, for then one of them would not be written again: so each has one.
-    has_one_each = len(message.records) == len(records.data) == len(indexes)
-    if not (indexes and has_one_each and message.SerializePartialToString() == body and max(indexes) < len(table)):
+    # Each record has one of each: none lacks one or has two, for that would not be written alike. Nor has any more in a
+    # field that it does not know, which columns do: a packed list of indexes. Then there would be more than records.
+    has_one_each = is_written_alike and len(message.records) == len(records.data) == len(indexes)
+    if not (indexes and has_one_each and max(indexes) < len(table)):
         return None
     return Aggregate(records.data, table, indexes)
 
@@ -130,16 +132,16 @@ def _read_one_by_one(message: Any) -> Aggregate:
 
 
 def _parse_message(body: bytes) -> Any:
-    message_class, _, decode_error = _message_classes()
+    message_class, _, codec_errors = _message_classes()
     try:
         return message_class.FromString(body)
-    except decode_error as error:
+    except codec_errors as error:
         raise BrokenAggregateError("the protobuf message cannot be parsed") from error
 
 
 @cache
-def _message_classes() -> tuple[Any, Any, type[Exception]]:
-    """The library's class of the message, ours that reads the same bytes as columns, and what both raise for others.
+def _message_classes() -> tuple[Any, Any, tuple[type[Exception], ...]]:
+    """The library's class of the message, ours that reads the same bytes as columns, and what both raise.
 
     Why that is the same: a field that is a message and declared to come once, and comes several times, is merged
             field by field. So all user records are parsed as one whose fields repeat. Text is declared as version 3
@@ -149,7 +151,7 @@ def _message_classes() -> tuple[Any, Any, type[Exception]]:
     import aws_kinesis_agg.deaggregator  # noqa: F401, PLC0415  must come before messages_pb2, see above
     from aws_kinesis_agg import messages_pb2  # noqa: PLC0415
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # noqa: PLC0415
-    from google.protobuf.message import DecodeError  # noqa: PLC0415
+    from google.protobuf.message import DecodeError, EncodeError  # noqa: PLC0415
 
     field = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="columns.proto", package="highwater", syntax="proto3")
@@ -169,7 +171,7 @@ def _message_classes() -> tuple[Any, Any, type[Exception]]:
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     columns_class = message_factory.GetMessageClass(pool.FindMessageTypeByName("highwater.Columns"))
-    return messages_pb2.AggregatedRecord, columns_class, DecodeError
+    return messages_pb2.AggregatedRecord, columns_class, (DecodeError, EncodeError)
 
 
 def _parse_hash_key(text: str | bytes) -> int:

@@ -10,4 +10,4 @@ from chalicelib.wiring.stage import ALERTS, CATALOG
 def patterns() -> dict[str, list[str]]:
     """The patterns of each function's mapping, of which one has to match."""
     watched = {alert.metric for alert in ALERTS}
-    return {"rollup": rollup_patterns(CATALOG, watched), "fan_out": fan_out_patterns(CATALOG, watched)}
+    return {"rollup": rollup_patterns(CATALOG), "fan_out": fan_out_patterns(CATALOG, watched)}

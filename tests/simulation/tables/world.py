@@ -154,7 +154,14 @@ class World:
         return found
 
     def _new_roll_up(self) -> RollUp:
-        return RollUp(self.stage.catalog, LATENESS_MS, self.stores, self.stores, self.watched)
+        return RollUp(
+            self.stage.catalog,
+            LATENESS_MS,
+            self.stores,
+            self.stores,
+            clock_ms=lambda: self.now_ms,
+            watched=self.watched,
+        )
 
     def _fan_out(self) -> Consumer:
         def make() -> FanOut:

@@ -27,7 +27,7 @@ from chalicelib.wiring import filters
 from chalicelib.wiring.stage import ALERTS, CATALOG
 from localstage.filters import filter_of
 from localstage.source import EncodedRecord
-from tests.builders import NOON_MS, STREAM, key_change
+from tests.builders import DAY_MS, NOON_MS, STREAM, key_change
 from tests.fakes import MemoryAggregates, MemoryAlerts, MemoryDeadLetters, MemoryShards, MemoryTopic
 
 # Names of which one begins another, and one the other kinds of keys; metrics with and without larger windows.
@@ -91,7 +91,8 @@ def acted_on(acts, catalog):
 
 def rolls_up(catalog, watched):
     table = MemoryAggregates()
-    roll_up = RollUp(catalog, LATENESS_MS, table, table, watched)
+    settled_ms = NOON_MS + 2 * DAY_MS + LATENESS_MS
+    roll_up = RollUp(catalog, LATENESS_MS, table, table, clock_ms=lambda: settled_ms, watched=watched)
     return lambda changes: roll_up(changes, lambda: 60_000).windows > 0
 
 
@@ -115,7 +116,7 @@ def tells(catalog, watched):
 @given(definitions())
 def test_rollup_is_given_what_it_acts_on_and_nothing_else(defined):
     catalog, watched = defined
-    assert let_through(rollup_patterns(catalog, watched), catalog) == acted_on(rolls_up(catalog, watched), catalog)
+    assert let_through(rollup_patterns(catalog), catalog) == acted_on(rolls_up(catalog, watched), catalog)
 
 
 @given(definitions())
@@ -124,11 +125,10 @@ def test_fan_out_is_given_what_it_acts_on_and_nothing_else(defined):
     assert let_through(fan_out_patterns(catalog, watched), catalog) == acted_on(tells(catalog, watched), catalog)
 
 
-@pytest.mark.parametrize("function", ["rollup", "fan_out"])
-def test_the_shipped_metrics_that_anybody_is_told_of_are_those_that_pass(function):
+def test_the_shipped_metrics_that_anybody_is_told_of_are_those_that_pass_to_fan_out():
     watched = {alert.metric for alert in ALERTS}
     told = {metric.name for metric in CATALOG.metrics.values() if metric.published or metric.name in watched}
-    lets_through = filter_of(filters.patterns()[function])
+    lets_through = filter_of(filters.patterns()["fan_out"])
     passed = set()
     for each in CATALOG.metrics.values():
         key = share_partition_key(each, each.window_ms, 0)
@@ -140,7 +140,6 @@ def test_the_shipped_metrics_that_anybody_is_told_of_are_those_that_pass(functio
 
 def test_a_metric_that_is_not_published_passes_with_an_alert_and_only_then():
     kept = catalog_of([metric("orders", published=False)])
-    assert [bool(let_through(rollup_patterns(kept, watched), kept)) for watched in ((), ("orders",))] == [False, True]
     of_orders = [
         {key for key in let_through(fan_out_patterns(kept, watched), kept) if key.startswith("orders#")}
         for watched in ((), ("orders",))
@@ -148,9 +147,8 @@ def test_a_metric_that_is_not_published_passes_with_an_alert_and_only_then():
     assert [len(keys) for keys in of_orders] == [0, 3 * 6], "minutes, hours and days"
 
 
-def test_where_nobody_is_told_of_anything_nothing_passes_to_rollup_and_alerts_alone_to_fan_out():
+def test_where_nobody_is_told_of_anything_alerts_alone_pass_to_fan_out():
     silent = catalog_of([metric(name, published=False) for name in NAMES])
-    assert let_through(rollup_patterns(silent, ()), silent) == set()
     assert let_through(fan_out_patterns(silent, ()), silent) == {"alert#too_few"}
 
 
@@ -169,7 +167,7 @@ def many(count):
 @pytest.mark.parametrize("count", [1, 50, 100, 150])
 def test_more_prefixes_than_a_pattern_holds_go_into_several(count):
     catalog = many(count)
-    patterns = rollup_patterns(catalog, ())
+    patterns = rollup_patterns(catalog)
     assert all(len(pattern) <= PATTERN_CHARACTERS_MAX for pattern in patterns)
     assert 1 <= len(patterns) <= FILTERS_MAX
     told = [matcher["prefix"] for each in patterns for matcher in json.loads(each)["dynamodb"]["Keys"]["pk"]["S"]]
@@ -177,5 +175,5 @@ def test_more_prefixes_than_a_pattern_holds_go_into_several(count):
 
 
 def test_of_more_metrics_than_lambdas_filters_hold_every_change_passes_as_without():
-    assert [json.loads(pattern) for pattern in rollup_patterns(many(500), ())] == [CHANGES]
+    assert [json.loads(pattern) for pattern in rollup_patterns(many(500))] == [CHANGES]
     assert [json.loads(pattern) for pattern in fan_out_patterns(many(500), ())] == [CHANGES]

@@ -70,7 +70,7 @@ class World:
         return FinalResults(self.roll_up(), self.table, self.table, self.publish("final_results"), self.reports.append)
 
     def roll_up(self):
-        return RollUp(CATALOG, LATENESS_MS, self.table, self.table)
+        return RollUp(CATALOG, LATENESS_MS, self.table, self.table, clock_ms=lambda: self.now_ms)
 
     def settle_rollups(self, until_minute):
         """Have the rollups settled that end up to this minute after noon."""

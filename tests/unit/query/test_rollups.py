@@ -26,7 +26,7 @@ def plenty():
 
 def settle(stage, complete_until_ms):
     """Bring the stage's rollups to where tick brings them when the stream is so complete."""
-    duty = RollUp(CATALOG, LATENESS_MS, stage.shares, stage.shares)
+    duty = RollUp(CATALOG, LATENESS_MS, stage.shares, stage.shares, clock_ms=lambda: complete_until_ms)
     Settle(CATALOG.metrics.values(), duty, stage.shares)(complete_until_ms, plenty)
 
 

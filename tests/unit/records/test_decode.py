@@ -5,6 +5,7 @@ from base64 import b64decode
 from datetime import timedelta
 from decimal import Decimal
 
+import msgspec
 import orjson
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from chalicelib.aggregates.partial import fold
 from chalicelib.aggregates.windows import EPOCH, format_instant, window_start
 from chalicelib.aws.dead_letters_bucket import encode
 from chalicelib.definitions import EVENT_TYPES, METRICS
+from chalicelib.errors import InvariantError
 from chalicelib.records import decode as decoding
 from chalicelib.records.compression import EXPANDED_BYTES_MAX
 from chalicelib.records.decode import LINES_MAX
@@ -306,10 +308,31 @@ def test_texts_are_shared_until_there_are_too_many(monkeypatch):
     monkeypatch.setattr(decoding, "TEXTS_SHARED_MAX", 3)
     shared = decoding.SharedTexts()
     for texts in (["a", "b", "a"], ["c", "d"], ["a"], ["e", "a"]):
-        assert shared.of(texts) == texts
+        assert shared.of(texts, 99) == texts
         assert len(shared._texts) <= 3 + len(texts)
-    (one,), (other,) = (shared.of([f"a long {name}"]) for name in ["name"] * 2)
+    (one,), (other,) = (shared.of([f"a long {name}"], 99) for name in ["name"] * 2)
     assert one is other
+
+
+def test_names_too_long_for_a_dimension_take_no_memory_once_they_are_refused():
+    """Each comes in a record of some hundred bytes, so a batch may have thousands of them."""
+    decoder = make_decoder(Catalog(EVENT_TYPES, METRICS))
+    tracemalloc.start()
+    for number in range(30):
+        too_long = json_line(order(number, user_id=f"{number}" + "u" * 1_000_000))
+        assert reasons(decoder.decode(record(gzipped(too_long)))) == [Reason.INVALID]
+        assert reasons(decoder.decode(record(too_long))) == [Reason.INVALID]
+    kept_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept_bytes < 15_000_000, "the last one, for which orjson takes 8 MB, is still at hand"
+
+
+def test_an_event_that_is_none_when_it_is_read_again_is_told_loudly():
+    """Its id would be remembered, and it would not be counted."""
+    left = SHIPPED.decode(record(json_line(order(1)))).without((), ())
+    forged = msgspec.structs.replace(left, texts=[b"{}"])
+    with pytest.raises(InvariantError, match="invalid when it is read again"):
+        SHIPPED.parts_of(forged)
 
 
 def test_a_flood_of_lines_is_one_dead_letter():

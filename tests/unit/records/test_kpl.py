@@ -2,12 +2,12 @@ from hashlib import md5
 
 import pytest
 from aws_kinesis_agg import MAGIC
-from aws_kinesis_agg.messages_pb2 import AggregatedRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.records.kpl import (
     BrokenAggregateError,
+    _message_classes,
     _parse_message,
     _read_columns,
     _read_one_by_one,
@@ -27,7 +27,8 @@ def not_utf8() -> bytes:
 
 
 def message(*, keys=("k",), hash_keys=(), key_index=0, hash_key_index=None) -> bytes:
-    built = AggregatedRecord(partition_key_table=keys, explicit_hash_key_table=hash_keys)
+    message_class, _, _ = _message_classes()
+    built = message_class(partition_key_table=keys, explicit_hash_key_table=hash_keys)
     added = built.records.add(partition_key_index=key_index, data=b"data")
     if hash_key_index is not None:
         added.explicit_hash_key_index = hash_key_index
@@ -96,6 +97,8 @@ parts_of_a_record = st.one_of(
     st.just(length(4, length(1, b"tag"))),
     st.just(length(9, b"unknown")),
     st.just(b"\x18\x07"),  # data that is a number
+    st.sampled_from([b"", b"\x00", b"\x01", b"\x00\x01"]).map(lambda packed: length(1, packed)),  # indexes as a list …
+    st.just(length(2, b"\x00")),  # … which the message does not know
 )
 sound_records = st.tuples(varints, st.binary(max_size=3)).map(lambda made: b"\x08" + made[0] + length(3, made[1]))
 records = sound_records | st.lists(parts_of_a_record, max_size=4).map(b"".join)
@@ -119,6 +122,14 @@ def test_one_record_that_holds_anothers_data_too_is_not_read_as_columns():
     body = length(1, b"k") + length(3, b"\x08\x00" + length(3, b"x") * 2) + length(3, b"\x08\x00")
     assert _read_columns(_parse_message(body), body) is None
     assert list(deaggregate(sealed(body)).payloads) == [b"x", b""]
+
+
+def test_a_packed_list_of_indexes_is_none_of_the_records_own():
+    """The message takes it for a field that it does not know; columns would take it for the indexes of both."""
+    body = length(1, b"k") + length(1, b"other") + length(3, length(3, b"x") + length(1, b"\x00\x01"))
+    body += length(3, length(3, b"y"))
+    assert _read_columns(_parse_message(body), body) is None
+    assert [deaggregate(sealed(body)).partition_key(number) for number in range(2)] == ["k", "k"]
 
 
 def test_what_producers_make_is_read_as_columns():
