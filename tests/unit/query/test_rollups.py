@@ -31,11 +31,11 @@ def settle(stage, complete_until_ms):
 
 
 def a_month(writers):
-    """Sales each half an hour for thirty days, by these writers."""
+    """Sales each quarter of an hour for thirty days, by these writers."""
     return [
-        sold(-day * 86_400 - half * 1_800, shop="abc"[half % 3], price=str(half + day), writer=writer)
+        sold(-day * 86_400 - quarter * 900, shop="abc"[quarter % 3], price=str(quarter + day), writer=writer)
         for day in range(30)
-        for half in range(48)
+        for quarter in range(96)
         for writer in writers
     ]
 
