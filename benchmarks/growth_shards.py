@@ -233,7 +233,7 @@ TEXT = """\
 Every shard has the same load, its own writer, and so its own partials and its own share of every window. What grows
 with the events stays the same for a million of them: puts of partials, the id log, Kinesis. What runs once a second or
 once a minute however many shards there are is shared by more of them: so one shard alone is the dearest, and the more
-so the less load it has. The filters of their mappings spare fan-out and rollup the changes that nobody is told of. Ten
+so the less load it has. The filter of its mapping spares fan-out the changes that nobody is told of. Ten
 shards are ingested; each stands for others, whose partials are put besides, and rollup, fan-out and tick read all of
 them. The minute is one of many: what comes once, at a stage's first events, is not counted, and of what settling an
 hour takes, beyond reading each of its minutes once, a sixtieth is.

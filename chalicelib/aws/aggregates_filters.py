@@ -1,8 +1,8 @@
 """Which changes of the aggregates table invoke its consumers: Lambda's event filters, by how partition keys begin.
 
-Most changes are of metrics that nobody is told of. Lambda reads them for nothing; an invocation each second for each of
-the table's partitions, to find that there is nothing to do, was most of what one shard alone cost too much. A filter
-only spares invocations: each consumer passes over by itself what it would have kept away.
+Most changes are of metrics that nobody is told of. Lambda reads them for nothing; an invocation of fan-out each second
+for each of the table's partitions, to find that there is nothing to do, was most of what one shard alone cost too much.
+A filter only spares invocations: each consumer passes over by itself what it would have kept away.
 
 Source: AWS Lambda Developer Guide, "Control which events Lambda sends to your function", and its quotas: five filters
 a mapping, of which one has to match, 4 096 characters each.

@@ -125,11 +125,11 @@ def units_of(load: Load) -> dict[str, float]:
     records = load.records_per_second * seconds
     partial_units = between(PARTIAL_UNITS, load.events_per_second / shards)
     id_units = between(ID_UNITS, load.events_per_batch)
-    # The mappings' filters let changes of the metrics that are published through. Each has a partition key of its
-    # minutes and one of its hours (of several buckets, as many of each); a key is in one of the table's partitions.
+    # The filter of fan-out lets changes of the metrics that are published through, each of which is in one of the
+    # table's partitions (of several buckets, in as many).
     fan_outs = min(load.table_partitions, load.published_metrics) / FAN_OUT_WINDOW_S
     fan_outs = min(fan_outs, load.batches_per_second) * seconds
-    rollups = min(load.table_partitions, 2 * load.published_metrics) * seconds / ROLLUP_WINDOW_S
+    rollups = load.table_partitions * seconds / ROLLUP_WINDOW_S
     publishes = min(1 / FAN_OUT_WINDOW_S, load.batches_per_second) * load.published_metrics * load.changed_windows
     publishes = publishes * seconds + 2 * load.published_metrics * seconds / ROLLUP_WINDOW_S  # … its hour and its day
     queries, ticks = load.queries_per_day * DAYS, seconds / 60
