@@ -109,9 +109,14 @@ def draw(chance: random.Random, now_ms: int, currencies: Sequence[str]) -> Quest
     return asking(now_ms, currencies)
 
 
-def probe(run_customer: str, due_ms: int) -> Question:
-    """Whether the one order of a probe's customer is counted: one bucket of one or two minutes is read for it."""
-    minute_ms = _minute(due_ms)
-    span = {"start": format_instant(minute_ms), "end": format_instant(minute_ms + MINUTE_MS)}
-    asked = {**span, "step": "all", "measures": "orders", "where": f"user_id:{run_customer}"}
-    return Question("probe", WINDOWS.format("customers", urlencode(asked, quote_via=quote)))
+def probes(customers: Sequence[str], first_due_ms: int, last_due_ms: int) -> Question:
+    """Which of these customers' orders are counted: each has one, due in these minutes, and gets a row."""
+    span = {"start": format_instant(_minute(first_due_ms)), "end": format_instant(_minute(last_due_ms) + MINUTE_MS)}
+    asked = {
+        **span,
+        "step": "all",
+        "measures": "orders",
+        "group_by": "user_id",
+        "where": f"user_id:{','.join(customers)}",
+    }
+    return Question("probes", WINDOWS.format("customers", urlencode(asked, quote_via=quote)))

@@ -6,6 +6,7 @@ Each does one thing for as long as the load runs, and then waits to be stopped. 
 import contextlib
 import random
 from abc import abstractmethod
+from collections.abc import Sequence
 from http import HTTPStatus
 from itertools import count
 from typing import Any, ClassVar
@@ -20,7 +21,7 @@ from loadtest.generate.bookkeeping import Bookkeeping
 from loadtest.generate.kinesis import AnswerLostError, KinesisPuts, RequestRefusedError
 from loadtest.generate.messages import Begin
 from loadtest.generate.pacing import Arrival, arrivals, when_due
-from loadtest.generate.questions import Question, draw, probe, stream
+from loadtest.generate.questions import Question, draw, probes, stream
 from loadtest.generate.sender import BACKOFF_CAP_SECONDS, LANES, Sender
 from loadtest.generate.worker import TELL_SECONDS, Seat, Worker
 from loadtest.ledger import OpenLedger
@@ -32,9 +33,8 @@ GRACE_SECONDS = 30.0  # after the load, for what the stream has not taken yet
 REQUESTS_AT_ONCE = 200  # of one analyst, or one prober
 ASK_SECONDS = 35.0  # more than API Gateway gives an answer
 WATCH_SECONDS = 1.0
-# A probe is asked for when it may be there, then ten times a second, and rarely once it is late.
-PROBE_FIRST_SECONDS, PROBE_SOON_SECONDS, PROBE_LATE_SECONDS = 0.3, 0.1, 1.0
-PROBE_SOON_FOR_MS = 5_000
+# All that are under way are asked for together, so that asking is no load to speak of; an address has some 8 KB.
+PROBES_ASKED_SECONDS, PROBES_A_QUESTION = 0.1, 100
 PROBE_PATIENCE_MS = 60_000
 
 
@@ -157,29 +157,28 @@ class ProbeUser(Asker):
         """Make its ledger."""
         self._number = number
         self._ledger = OpenLedger(PROBERS_FROM + number)
+        self._invisible: dict[str, tuple[int, int]] = {}  # by customer: when it was due, and when accepted
         self._put = _puts(begin, begin.target.client("kinesis"), REQUESTS_AT_ONCE)
 
     def play(self, run: Run) -> None:
         """Probe until the load ends, and wait for the last ones to be visible."""
-        probing = Pool(REQUESTS_AT_ONCE)
+        putting = Pool(REQUESTS_AT_ONCE)
+        asking = gevent.spawn(self._ask_for_all)
         for arrival in when_due(_probes(run), now_ms, gevent.sleep):
-            probing.spawn(self._probe, run, arrival)
-        probing.join(PROBE_PATIENCE_MS / 1000)
-        probing.kill()
+            putting.spawn(self._put_probe, run, arrival)
+        putting.join(PROBE_PATIENCE_MS / 1000)
+        putting.kill()
+        while self._invisible:
+            gevent.sleep(PROBES_ASKED_SECONDS)
+        asking.kill()
 
     def ledger(self) -> Ledger:
         """What was accepted."""
         return self._ledger.close()
 
-    def _probe(self, run: Run, arrival: "ProbeArrival") -> None:
-        record = PutRecord(*probe_event(run, self._number, arrival.number), [arrival.number])
-        self._put_until_accepted(record)
-        accepted_ms = now_ms()
-        visible_ms: int | None = None
-        try:
-            visible_ms = self._when_visible(run, arrival, accepted_ms)
-        finally:
-            self.seat.seen.probes.append(Probe(accepted_ms, visible_ms))
+    def _put_probe(self, run: Run, arrival: "ProbeArrival") -> None:
+        self._put_until_accepted(PutRecord(*probe_event(run, self._number, arrival.number), [arrival.number]))
+        self._invisible[probe_customer(run, self._number, arrival.number)] = (arrival.due_ms, now_ms())
 
     def _put_until_accepted(self, record: PutRecord) -> None:
         pause_seconds = 0.1
@@ -205,16 +204,40 @@ class ProbeUser(Asker):
             gevent.sleep(pause_seconds)
             pause_seconds = min(BACKOFF_CAP_SECONDS, 2 * pause_seconds)
 
-    def _when_visible(self, run: Run, arrival: "ProbeArrival", accepted_ms: int) -> int | None:
-        """When the API first told of a probe; None when it does not in time."""
-        question = probe(probe_customer(run, self._number, arrival.number), arrival.due_ms)
-        gevent.sleep(PROBE_FIRST_SECONDS)
-        while (waited_ms := now_ms() - accepted_ms) < PROBE_PATIENCE_MS:
-            status, body = self.ask(question)
-            if status == HTTPStatus.OK and msgspec.json.decode(body)["rows"]:
-                return now_ms()
-            gevent.sleep(PROBE_SOON_SECONDS if waited_ms < PROBE_SOON_FOR_MS else PROBE_LATE_SECONDS)
-        return None
+    def _ask_for_all(self) -> None:
+        """Note when the API first tells of each probe."""
+        while True:
+            gevent.sleep(PROBES_ASKED_SECONDS)
+            customers = list(self._invisible)
+            for start in range(0, len(customers), PROBES_A_QUESTION):
+                self._ask_for(customers[start : start + PROBES_A_QUESTION])
+
+    def _ask_for(self, customers: Sequence[str]) -> None:
+        """Note which of these the API tells of; None of one that it does not tell of in time."""
+        due_ms = [self._invisible[customer][0] for customer in customers]
+        status, body = self.ask(probes(customers, min(due_ms), max(due_ms)))
+        told: set[str] = set()
+        if status == HTTPStatus.OK:
+            with contextlib.suppress(msgspec.MsgspecError):
+                told = {row.user_id for row in msgspec.json.decode(body, type=ProbesAnswer).data}
+        told_ms = now_ms()
+        for customer in customers:
+            _, accepted_ms = self._invisible[customer]
+            if customer in told or told_ms > accepted_ms + PROBE_PATIENCE_MS:
+                del self._invisible[customer]
+                self.seat.seen.probes.append(Probe(accepted_ms, told_ms if customer in told else None))
+
+
+class ProbeRow(msgspec.Struct, frozen=True):
+    """A row of the answer to `probes`, as far as it is looked at."""
+
+    user_id: str
+
+
+class ProbesAnswer(msgspec.Struct, frozen=True):
+    """The answer to `probes`, as far as it is looked at."""
+
+    data: list[ProbeRow]
 
 
 class WatchUser(Asker):
