@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial as bind
 from typing import Any
 
-from benchmarks.engines.engine import KPL, RECORDS, InProcess
+from benchmarks.engines.engine import AGGREGATES, KPL, PLAIN, RECORDS, InProcess
 from benchmarks.engines.totals import MINUTE_CHARACTERS, Totals
 from benchmarks.engines.workload import Workload
 from benchmarks.ingest_cpu import EXACT_METRICS, InstantClient, make_ingest
@@ -69,9 +69,8 @@ def count(ingest: Ingest, event: Mapping[str, Any]) -> None:
 
 def engines(workload: Workload) -> list[InProcess]:
     """Ingest of all metrics that are shipped, of the exact ones, and of the one that all engines count."""
-    aggregates = [batch.aggregates for batch in workload.batches]
     return [
-        InProcess(name, KPL, note, workload, aggregates, bind(_begin, metrics))
+        InProcess(name, KPL, note, workload, AGGREGATES, bind(_begin, metrics))
         for name, note, metrics in (
             ("Highwater", "the metrics shipped, those of sketches too; id log", definitions.METRICS),
             ("Highwater, exact metrics", "those without sketches; id log", EXACT_METRICS),
@@ -83,7 +82,7 @@ def engines(workload: Workload) -> list[InProcess]:
             RECORDS,
             "`orders` alone; id log",
             workload,
-            [batch.records for batch in workload.batches],
+            PLAIN,
             bind(_begin, ONE_METRIC),
         ),
         InProcess(
@@ -91,7 +90,7 @@ def engines(workload: Workload) -> list[InProcess]:
             KPL,
             "`orders` alone; ids are fingerprinted, and neither looked up, remembered nor logged",
             workload,
-            aggregates,
+            AGGREGATES,
             _begin_without_ids,
         ),
     ]

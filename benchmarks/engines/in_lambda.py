@@ -21,7 +21,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.kinesis_stream_event import KinesisStreamRecord
 
-from benchmarks.engines.engine import KPL, RECORDS, InProcess
+from benchmarks.engines.engine import AGGREGATES, KPL, PLAIN, RECORDS, InProcess
 from benchmarks.engines.totals import Groups, Totals, add, totals_of
 from benchmarks.engines.workload import LambdaEvent, Workload
 
@@ -49,15 +49,13 @@ class Context:
 
 def engines(workload: Workload, logged: Workload) -> list[InProcess]:
     """The alternatives. Shapes: logged, fewer events, for it logs each."""
-    aggregates = [batch.aggregates for batch in workload.batches]
-    records = [batch.records for batch in workload.batches]
     deaggregating = [
         InProcess(
             f"aws_kinesis_agg + {name}",
             KPL,
             "iter_deaggregate_records, base64, the fold",
             workload,
-            aggregates,
+            AGGREGATES,
             bind(_begin_deaggregating, loads),
         )
         for name, loads in JSON_PARSERS.items()
@@ -69,7 +67,7 @@ def engines(workload: Workload, logged: Workload) -> list[InProcess]:
             RECORDS,
             "process_partial_response; a handler that folds data_as_json()",
             workload,
-            records,
+            PLAIN,
             _begin_processing,
         ),
         InProcess(
@@ -77,7 +75,7 @@ def engines(workload: Workload, logged: Workload) -> list[InProcess]:
             KPL,
             "the same, given what deaggregate_records makes",
             workload,
-            aggregates,
+            AGGREGATES,
             _begin_processing_aggregates,
         ),
         InProcess(
@@ -85,7 +83,7 @@ def engines(workload: Workload, logged: Workload) -> list[InProcess]:
             RECORDS,
             "the same of plain records, and logger.info(payload) of each, kept nowhere",
             logged,
-            [batch.records for batch in logged.batches],
+            PLAIN,
             _begin_logging,
         ),
     ]

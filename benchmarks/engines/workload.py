@@ -38,9 +38,9 @@ class Batch:
     first_sequence_number: int
     arrived_at_ms: int
 
-    @cached_property
+    @property
     def records(self) -> LambdaEvent:
-        """Lambda's Kinesis event of a record for each event."""
+        """Lambda's Kinesis event of a record for each event, made anew: a million of them are gigabytes."""
         return lambda_event(
             list(self.lines), self.first_sequence_number, SEQUENCE_NUMBER_STEP, arrived_at_ms=self.arrived_at_ms
         )
