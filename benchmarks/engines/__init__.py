@@ -51,6 +51,8 @@ FIVE, ONE, STORED, STORED_ONE = (
 )
 IDEMPOTENCY = StoredIdempotency.name
 FLINK, FURTHER = "Flink SQL", "going on"
+ONE_WITHOUT_IDS = "Highwater, one metric, no ids"
+WHY_FLINK = "it reads lines, without base64 or aggregates, parses three fields of each, knows no ids and stores nothing"
 WHOLE_MAX, ONE_MAX = 3.0, 1.9  # Y
 CPU_TIMES_MIN, UNITS_TIMES_MIN = 200, 100
 
@@ -397,9 +399,10 @@ def _draw(engines: Sequence[Measured]) -> str:
 
 def _bars(named: Mapping[str, Measured]) -> list[Bar]:
     whole, one = named[FIVE], named[ONE]
+    ids = f"looking up, remembering and logging ids takes {one.in_y - named[ONE_WITHOUT_IDS].in_y:.2f} Y of it"
     bars = [
-        Bar("whole ingest, the metrics shipped", "≤ 3.0 Y", f"{whole.in_y:.2f} Y", whole.in_y <= WHOLE_MAX),
-        Bar("whole ingest, one metric", "≤ 1.9 Y", f"{one.in_y:.2f} Y", one.in_y <= ONE_MAX),
+        Bar("whole ingest, the metrics shipped", "≤ 3.0 Y", f"{whole.in_y:.2f} Y", whole.in_y <= WHOLE_MAX, ids),
+        Bar("whole ingest, one metric", "≤ 1.9 Y", f"{one.in_y:.2f} Y", one.in_y <= ONE_MAX, ids),
     ]
     for is_going_on, what in ((False, "a job"), (True, "a job that goes on")):
         flink = [
@@ -408,7 +411,8 @@ def _bars(named: Mapping[str, Measured]) -> list[Bar]:
         if flink:
             fastest = min(flink, key=lambda each: each.in_y)
             measured = f"{one.in_y:.2f} Y; {fastest.name} {fastest.in_y:.2f} Y"
-            bars.append(Bar(f"ahead of Flink at its warmest, {what}", "less", measured, one.in_y < fastest.in_y))
+            title = f"ahead of Flink at its warmest, {what}"
+            bars.append(Bar(title, "less", measured, one.in_y < fastest.in_y, WHY_FLINK))
     for name in (STORED, STORED_ONE):
         cpu, units = _times(named, name)
         beside = f"{name}, beside BatchProcessor + Idempotency"
