@@ -318,9 +318,9 @@ was checked to come to the same totals. *in Y* is what an event costs beside `or
 plain lines, timed just before each pass over the same events; engines take turns, and the median and the extremes of
 the rounds are told. CPU is of the engine's process and all that it started, every thread, on one core.
 
-Making the input is not timed. What reads Kinesis records is given Lambda's event as the runtime hands it over, so
-base64 and deaggregation are in; what reads lines is given a file, without either. Only Highwater checks events against
-a schema and drops duplicates; with *stored* in its name it also puts its results, into an emulated DynamoDB, where
+Making the input is not timed. What reads Kinesis records is given Lambda's event as the runtime hands it over, with
+base64: *KPL* are aggregates of 200 events, *records* have an event each. What reads *lines* is given a file, without
+base64 or aggregates. Only Highwater checks events against a schema and drops duplicates; with *stored* in its name it also puts its results, into an emulated DynamoDB, where
 otherwise a client answers at once. The others keep their counts in memory.
 
 - `aws_kinesis_agg`, Powertools: a loop or handler as their documentation has it. BatchProcessor takes a record at a

@@ -11,9 +11,9 @@ from msgspec import Struct
 from benchmarks.engines.totals import Totals
 from benchmarks.engines.workload import Batch, Workload
 
-KPL = "Kinesis records, KPL aggregates of 200"
-RECORDS = "Kinesis records, an event each"
-LINES = "lines of a file"
+KPL = "KPL"  # Kinesis records of 200 events each
+RECORDS = "records"  # Kinesis records of an event each
+LINES = "lines"  # of a file
 AGGREGATES, PLAIN = attrgetter("aggregates"), attrgetter("records")  # of a batch
 
 
