@@ -320,8 +320,10 @@ the rounds are told. CPU is of the engine's process and all that it started, eve
 
 Making the input is not timed. What reads Kinesis records is given Lambda's event as the runtime hands it over, with
 base64: *KPL* are aggregates of 200 events, *records* have an event each. What reads *lines* is given a file, without
-base64 or aggregates. Only Highwater checks events against a schema and drops duplicates; with *stored* in its name it also puts its results, into an emulated DynamoDB, where
-otherwise a client answers at once. The others keep their counts in memory.
+base64 or aggregates. Only Highwater checks events against a schema and drops duplicates; with *stored* in its name it
+also puts its results into an emulated DynamoDB, where otherwise a client answers at once. *no ids* makes fingerprints
+of ids, as always, but neither looks them up nor remembers nor logs them: the difference is what exactly once takes, and
+grows with the ids held. The others keep their counts in memory.
 
 - `aws_kinesis_agg`, Powertools: a loop or handler as their documentation has it. BatchProcessor takes a record at a
   time, so of KPL aggregates it is given what `deaggregate_records` makes of them. Its Logger logs each payload once, to
@@ -399,7 +401,7 @@ def _draw(engines: Sequence[Measured]) -> str:
 
 def _bars(named: Mapping[str, Measured]) -> list[Bar]:
     whole, one = named[FIVE], named[ONE]
-    ids = f"looking up, remembering and logging ids takes {one.in_y - named[ONE_WITHOUT_IDS].in_y:.2f} Y of it"
+    ids = f"looking up, remembering and logging ids takes {one.in_y - named[ONE_WITHOUT_IDS].in_y:.2f} Y of it; decision 12 has the profile"
     bars = [
         Bar("whole ingest, the metrics shipped", "≤ 3.0 Y", f"{whole.in_y:.2f} Y", whole.in_y <= WHOLE_MAX, ids),
         Bar("whole ingest, one metric", "≤ 1.9 Y", f"{one.in_y:.2f} Y", one.in_y <= ONE_MAX, ids),
