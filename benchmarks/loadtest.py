@@ -37,7 +37,7 @@ QUICK = Settings()
 
 
 def measure(options: Options, progress: Progress) -> dict[str, Any]:  # noqa: ARG001  there is nothing to wait for
-    """Returns: the report, without its single values, and how many events a second were accepted once the ramp was over.
+    """Returns: the report without its single values, and the events accepted a second once the ramp was over.
 
     Raises: FileNotFoundError when there is none.
     """

@@ -401,7 +401,7 @@ def _draw(engines: Sequence[Measured]) -> str:
 
 def _bars(named: Mapping[str, Measured]) -> list[Bar]:
     whole, one = named[FIVE], named[ONE]
-    ids = f"looking up, remembering and logging ids takes {one.in_y - named[ONE_WITHOUT_IDS].in_y:.2f} Y of it; decision 12 has the profile"
+    ids = f"looking up, remembering and logging ids takes {one.in_y - named[ONE_WITHOUT_IDS].in_y:.2f} Y of it"
     bars = [
         Bar("whole ingest, the metrics shipped", "≤ 3.0 Y", f"{whole.in_y:.2f} Y", whole.in_y <= WHOLE_MAX, ids),
         Bar("whole ingest, one metric", "≤ 1.9 Y", f"{one.in_y:.2f} Y", one.in_y <= ONE_MAX, ids),
