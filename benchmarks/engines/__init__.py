@@ -52,7 +52,9 @@ FIVE, ONE, STORED, STORED_ONE = (
 IDEMPOTENCY = StoredIdempotency.name
 FLINK, FURTHER = "Flink SQL", "going on"
 ONE_WITHOUT_IDS = "Highwater, one metric, no ids"
-WHY_FLINK = "it reads lines, without base64 or aggregates, parses three fields of each, knows no ids and stores nothing"
+WHY_FLINK = (
+    "It reads lines, without base64 or aggregates, parses three fields of each, knows no ids and stores nothing."
+)
 WHOLE_MAX, ONE_MAX = 3.0, 1.9  # Y
 CPU_TIMES_MIN, UNITS_TIMES_MIN = 200, 100
 
@@ -401,7 +403,7 @@ def _draw(engines: Sequence[Measured]) -> str:
 
 def _bars(named: Mapping[str, Measured]) -> list[Bar]:
     whole, one = named[FIVE], named[ONE]
-    ids = f"looking up, remembering and logging ids takes {one.in_y - named[ONE_WITHOUT_IDS].in_y:.2f} Y of it"
+    ids = f"Looking up, remembering and logging ids takes {one.in_y - named[ONE_WITHOUT_IDS].in_y:.2f} Y of it."
     bars = [
         Bar("whole ingest, the metrics shipped", "≤ 3.0 Y", f"{whole.in_y:.2f} Y", whole.in_y <= WHOLE_MAX, ids),
         Bar("whole ingest, one metric", "≤ 1.9 Y", f"{one.in_y:.2f} Y", one.in_y <= ONE_MAX, ids),

@@ -233,7 +233,7 @@ def test_what_must_be_reached_is_held_against_what_was_measured():
     slower = engines.describe(figures(Highwater=3.1))
     whole, *_ = slower.bars
     assert not whole.is_reached
-    assert whole.why == "looking up, remembering and logging ids takes 0.30 Y of it"
+    assert whole.why == "Looking up, remembering and logging ids takes 0.30 Y of it."
 
 
 def test_the_page_names_every_engine_and_why_one_is_missing():
