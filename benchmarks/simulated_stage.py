@@ -56,6 +56,7 @@ from chalicelib.consumers.settle import Duty, Settle, SettleAll
 from chalicelib.consumers.tick import Tick
 from chalicelib.records.shard import Shard
 from chalicelib.wiring.decoder import make_decoder
+from chalicelib.wiring.stage import WATCHED
 from localstage.filters import filter_of
 from localstage.source import EncodedRecord
 
@@ -139,9 +140,8 @@ class SimulatedStage:
         self._partitions = partitions
         self._clients: dict[str, CountingClient] = {}
         self._spent = {name: Spent() for name in FUNCTIONS}
-        watched = {alert.metric for alert in definitions.ALERTS}
         self._filters = {
-            "fan_out": _of_keys(fan_out_patterns(self.catalog, watched)),
+            "fan_out": _of_keys(fan_out_patterns(self.catalog, WATCHED)),
             "rollup": _of_keys(rollup_patterns(self.catalog)),
         }
         self._waiting: dict[str, defaultdict[int, list[StoredChange]]] = {
@@ -211,9 +211,8 @@ class SimulatedStage:
     def make_rollup(self, name: str) -> RollUp:
         """The rollups, with what they take counted under this name."""
         table = self.table(name)
-        watched = {alert.metric for alert in definitions.ALERTS}
         # As long as the load lasts its hours are open, as they are where the lateness is a day.
-        return RollUp(self.catalog, LATENESS_MS, table, table, clock_ms=lambda: STARTED_MS, watched=watched)
+        return RollUp(self.catalog, LATENESS_MS, table, table, clock_ms=lambda: STARTED_MS, watched=WATCHED)
 
     def _payloads(self) -> list[bytes]:
         """The records of a batch; of every shard the same, which no shard can tell."""
@@ -386,7 +385,7 @@ class SimulatedStage:
             publish=self._make_publish(),
             clock_ms=lambda: self._now_ms,
             watch=self._make_alerts("fan_out"),
-            watched={alert.metric for alert in definitions.ALERTS},
+            watched=WATCHED,
             alerts=AlertsTable(self.client("fan_out"), AGGREGATES, self.catalog, LATENESS_MS),  # type: ignore[arg-type]
         )
 

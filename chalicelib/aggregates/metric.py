@@ -4,7 +4,7 @@ A mistake in a declaration is found at import and names itself; nothing of it is
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from itertools import pairwise
@@ -210,6 +210,10 @@ class Catalog:
     def of_event_type(self, event_type: str) -> list[Metric]:
         """The metrics that count events of this type."""
         return [metric for metric in self.metrics.values() if metric.event_type == event_type]
+
+    def told_of(self, watched: Collection[str]) -> set[str]:
+        """The metrics that anybody is told of as they change: what is published, and what is watched, for alerts."""
+        return {metric.name for metric in self.metrics.values() if metric.published or metric.name in watched}
 
     def measured(self, event_type: str) -> tuple[str, ...]:
         """The number fields of this type that some metric measures."""

@@ -11,7 +11,7 @@ a mapping, of which one has to match, 4 096 characters each.
 import json
 from collections.abc import Collection, Iterable
 
-from chalicelib.aggregates.metric import Catalog, Metric
+from chalicelib.aggregates.metric import Catalog
 from chalicelib.aggregates.windows import format_duration
 from chalicelib.aws.aggregates_keys import ALERT
 
@@ -32,11 +32,8 @@ def rollup_patterns(catalog: Catalog) -> list[str]:
 
 def fan_out_patterns(catalog: Catalog, watched: Collection[str]) -> list[str]:
     """Of windows of metrics that are published or watched, and of alerts."""
-    return _patterns([f"{ALERT}#", *(f"{metric.name}#" for metric in _told(catalog, watched))])
-
-
-def _told(catalog: Catalog, watched: Collection[str]) -> list[Metric]:
-    return [metric for metric in catalog.metrics.values() if metric.published or metric.name in watched]
+    told_of = catalog.told_of(watched)
+    return _patterns([f"{ALERT}#", *(f"{name}#" for name in catalog.metrics if name in told_of)])
 
 
 def _patterns(prefixes: Iterable[str]) -> list[str]:

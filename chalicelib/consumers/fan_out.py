@@ -83,7 +83,7 @@ class FanOut:
         self._publish = publish
         self._clock_ms = clock_ms
         self._watch = watch
-        self._watched = watched
+        self._told_of = catalog.told_of(watched)
         self._alerts = alerts
 
     def __call__(self, changes: Sequence[StoredChange], remaining_ms: Callable[[], int]) -> FanOutReport:
@@ -114,8 +114,7 @@ class FanOut:
         metric = self._catalog.metrics.get(key.metric)
         if metric is None or key.step_ms not in metric.steps_ms:
             return None
-        is_of_interest = metric.published or metric.name in self._watched
-        return MetricWindow(key.metric, key.step_ms, key.window_start_ms) if is_of_interest else None
+        return MetricWindow(key.metric, key.step_ms, key.window_start_ms) if key.metric in self._told_of else None
 
     def _fan_out_all(
         self, numbers: Mapping[Subject, str], time_left_ms: Callable[[], int], report: FanOutReport

@@ -80,7 +80,7 @@ class RollUp:
         watched: Collection[str] = (),
     ) -> None:
         self._catalog = catalog
-        self._told_of = {metric.name for metric in catalog.metrics.values() if metric.published} | set(watched)
+        self._told_of = catalog.told_of(watched)
         self._stage_lateness_ms = stage_lateness_ms
         self._shares = shares
         self._rollups = rollups

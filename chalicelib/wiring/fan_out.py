@@ -9,7 +9,7 @@ from chalicelib.aws.aggregates_stream import parse_stored_changes
 from chalicelib.consumers.fan_out import FanOut
 from chalicelib.wiring.alerts import alert_watch, alerts_table
 from chalicelib.wiring.results import publisher
-from chalicelib.wiring.stage import ALERTS, CATALOG, now_ms, settings
+from chalicelib.wiring.stage import CATALOG, WATCHED, now_ms, settings
 from chalicelib.wiring.stores import aggregates_table, events_stream
 
 
@@ -33,6 +33,6 @@ def make() -> FanOut:
         publish=publisher("fan_out"),
         clock_ms=now_ms,
         watch=alert_watch(),
-        watched={alert.metric for alert in ALERTS},
+        watched=WATCHED,
         alerts=alerts_table(),
     )

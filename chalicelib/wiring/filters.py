@@ -4,10 +4,9 @@ Whoever makes the mappings does: `make package`, the local stage by `app.py`, an
 """
 
 from chalicelib.aws.aggregates_filters import fan_out_patterns, rollup_patterns
-from chalicelib.wiring.stage import ALERTS, CATALOG
+from chalicelib.wiring.stage import CATALOG, WATCHED
 
 
 def patterns() -> dict[str, list[str]]:
     """The patterns of each function's mapping, of which one has to match."""
-    watched = {alert.metric for alert in ALERTS}
-    return {"rollup": rollup_patterns(CATALOG), "fan_out": fan_out_patterns(CATALOG, watched)}
+    return {"rollup": rollup_patterns(CATALOG), "fan_out": fan_out_patterns(CATALOG, WATCHED)}

@@ -7,7 +7,7 @@ from typing import Any
 from chalicelib import telemetry
 from chalicelib.aws.aggregates_stream import parse_stored_changes
 from chalicelib.consumers.rollup import RollUp
-from chalicelib.wiring.stage import ALERTS, CATALOG, now_ms, settings
+from chalicelib.wiring.stage import CATALOG, WATCHED, now_ms, settings
 from chalicelib.wiring.stores import aggregates_table
 
 
@@ -21,5 +21,5 @@ def answer(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 @cache
 def make() -> RollUp:
     """What keeps the rollups."""
-    table, watched = aggregates_table(), {alert.metric for alert in ALERTS}
-    return RollUp(CATALOG, settings().lateness_ms, shares=table, rollups=table, clock_ms=now_ms, watched=watched)
+    table = aggregates_table()
+    return RollUp(CATALOG, settings().lateness_ms, shares=table, rollups=table, clock_ms=now_ms, watched=WATCHED)

@@ -12,6 +12,7 @@ from chalicelib.settings import Settings, read_settings
 # Made at import: a mistake in the definitions stops a deployment, or the local stage, before the first event.
 CATALOG = Catalog(definitions.EVENT_TYPES, definitions.METRICS)
 ALERTS = check_alerts(definitions.ALERTS, CATALOG)
+WATCHED = frozenset(alert.metric for alert in ALERTS)  # the metrics that have alerts
 CATALOG.check_change(definitions.ORDERS_TABLE_CHANGES)
 HANDLERS = check_handlers(definitions.HANDLERS, CATALOG.event_types)
 
