@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from loadtest.profile import Fault, FaultKind
 from loadtest.recording import FaultDone
+from loadtest.target import now_ms
 from localstage.faults import Told
 
 CONSUMER = "ingest"
@@ -96,7 +97,7 @@ class FaultsUnderLoad:
         times = 1 if lasts else fault.times
         for number in range(times):
             is_due = self._wait_until(fault.at_seconds + number * fault.seconds / times)
-            at_ms = _now_ms()
+            at_ms = now_ms()
             if not is_due:
                 self._done.append(FaultDone(fault.kind, at_ms, "the load ended before it was due", happened=False))
                 continue
@@ -152,7 +153,3 @@ class FaultsUnderLoad:
     def _wait_until(self, at_seconds: float) -> bool:
         """Wait for a time of the load; False when that has ended before."""
         return not self._ending.wait(max(0.0, self._started_ms / 1000 + at_seconds - time.time()))
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

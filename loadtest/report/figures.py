@@ -40,19 +40,11 @@ def rates(report: Report) -> Drawn | None:
     ]
     if report.rates.throttled:
         series.append(Series("records refused", x, joined["throttled"], slot=1))
-    return both(
-        lambda size: lines(
-            "Rates over time",
-            f"Events offered and accepted each second. Accepted: {report.rates.accepted_mean:,.0f} a second on "
-            f"average, {report.rates.accepted_peak:,} at most.",
-            series,
-            x=time_axis(report),
-            y=Axis("a second", least=0),
-            marks=_marks(report),
-            size=size,
-        ),
-        FULL,
+    told = (
+        f"Events offered and accepted each second. Accepted: {report.rates.accepted_mean:,.0f} a second on average, "
+        f"{report.rates.accepted_peak:,} at most."
     )
+    return over_time("Rates over time", told, series, (report,), y="a second", marks=_marks(report), wide=FULL)
 
 
 def freshness(report: Report) -> Drawn | None:
@@ -66,17 +58,8 @@ def freshness(report: Report) -> Drawn | None:
     if never:
         top = max((seconds for _, seconds in points), default=1.0)
         series.append(Series("never visible", never, [top * 1.1] * len(never), Style.DOTS, slot=1))
-    return both(
-        lambda size: lines(
-            "Freshness over time",
-            f"Seconds from an event's acceptance until the API tells of it. {spoken(report.freshness_ms)}",
-            series,
-            x=time_axis(report),
-            y=Axis("seconds", least=0),
-            marks=_marks(report),
-            size=size,
-        )
-    )
+    told = f"Seconds from an event's acceptance until the API tells of it. {spoken(report.freshness_ms)}"
+    return over_time("Freshness over time", told, series, (report,), marks=_marks(report))
 
 
 def lag(report: Report) -> Drawn | None:
@@ -90,17 +73,8 @@ def lag(report: Report) -> Drawn | None:
     worst = sorted(report.lags, key=lambda each: -(each.ms.max or 0))[:SHARDS_MAX]
     shown = sorted(each.shard_id for each in worst)
     series = [Series(short_shard(shard), *columns(thin(samples[shard], POINTS_MAX))) for shard in shown]
-    return both(
-        lambda size: lines(
-            "Lag of each shard over time",
-            f"Seconds since the arrival of the last record that was committed, of {len(shown)} shards.",
-            series,
-            x=time_axis(report),
-            y=Axis("seconds", least=0),
-            marks=_marks(report),
-            size=size,
-        )
-    )
+    told = f"Seconds since the arrival of the last record that was committed, of {len(shown)} shards."
+    return over_time("Lag of each shard over time", told, series, (report,), marks=_marks(report))
 
 
 def queries(report: Report) -> Drawn | None:
@@ -206,6 +180,21 @@ def time_axis(*reports: Report) -> Axis:
     """Seconds since the start, until the load's end: the same in all charts, so that what stands below is one time."""
     end = max(1.0, *(since(report, report.stopped_ms) for report in reports))
     return Axis("seconds since the start", least=0, greatest=end)
+
+
+def over_time(
+    title: str,
+    told: str,
+    series: Sequence[Series],
+    reports: Sequence[Report],
+    *,
+    y: str = "seconds",
+    marks: Sequence[Mark] = (),
+    wide: tuple[int, int] = HALF,
+) -> Drawn:
+    """Draw lines over the time of a load, or of several over each other. Shapes: told, what they say in words."""
+    x, values = time_axis(*reports), Axis(y, least=0)
+    return both(lambda size: lines(title, told, series, x=x, y=values, marks=marks, size=size), wide)
 
 
 def both(draw: Callable[[tuple[int, int]], str], wide: tuple[int, int] = HALF) -> Drawn:

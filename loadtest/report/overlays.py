@@ -6,8 +6,8 @@ Units: x is seconds since each load's start.
 from collections.abc import Callable, Sequence
 
 from loadtest.report import figures, texts
-from loadtest.report.charts import Axis, Bars, Series, Style, bars, lines
-from loadtest.report.figures import FULL, Drawn, both, columns, since, thin, time_axis
+from loadtest.report.charts import Axis, Bars, Series, Style, bars
+from loadtest.report.figures import FULL, Drawn, both, columns, over_time, since, thin
 from loadtest.report.report import Report
 
 SLOTS = (0, 1)  # the colours of A and B
@@ -25,17 +25,7 @@ def rates(first: Report, second: Report) -> Drawn | None:
         series.append(Series(f"{name} accepted", x, joined["accepted"], slot=slot))
     ours, theirs = (texts.number(each.rates.accepted_mean) for each in (first, second))
     told = f"A {ours}, B {theirs} a second on average."
-    return both(
-        lambda size: lines(
-            "Accepted events over time",
-            told,
-            series,
-            x=time_axis(first, second),
-            y=Axis("events a second", least=0),
-            size=size,
-        ),
-        FULL,
-    )
+    return over_time("Accepted events over time", told, series, (first, second), y="events a second", wide=FULL)
 
 
 def freshness(first: Report, second: Report) -> Drawn | None:
@@ -52,11 +42,7 @@ def freshness(first: Report, second: Report) -> Drawn | None:
     if not series:
         return None
     told = f"A: {figures.spoken(first.freshness_ms)} B: {figures.spoken(second.freshness_ms)}"
-    return both(
-        lambda size: lines(
-            "Freshness over time", told, series, x=time_axis(first, second), y=Axis("seconds", least=0), size=size
-        )
-    )
+    return over_time("Freshness over time", told, series, (first, second))
 
 
 def lag(first: Report, second: Report) -> Drawn | None:
@@ -75,11 +61,7 @@ def lag(first: Report, second: Report) -> Drawn | None:
     if not series:
         return None
     told = "Seconds that the farthest shard of each was behind, second by second."
-    return both(
-        lambda size: lines(
-            "Lag over time", told, series, x=time_axis(first, second), y=Axis("seconds", least=0), size=size
-        )
-    )
+    return over_time("Lag over time", told, series, (first, second))
 
 
 def queries(first: Report, second: Report) -> Drawn | None:
