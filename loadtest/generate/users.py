@@ -22,9 +22,10 @@ from loadtest.generate.kinesis import AnswerLostError, KinesisPuts, RequestRefus
 from loadtest.generate.messages import Begin
 from loadtest.generate.pacing import Arrival, arrivals, when_due
 from loadtest.generate.questions import Question, draw, probes, stream
-from loadtest.generate.sender import BACKOFF_CAP_SECONDS, LANES, Sender
+from loadtest.generate.sender import LANES, Sender
 from loadtest.generate.worker import TELL_SECONDS, Seat, Worker
 from loadtest.ledger import OpenLedger
+from loadtest.producer.delivery import Retry
 from loadtest.recording import Lag, Ledger, Probe, Query, Run
 from loadtest.target import StreamStanding, now_ms
 from loadtest.traffic import PROBERS_FROM, Names, PutRecord, Traffic, probe_customer, probe_due_ms, probe_event
@@ -181,9 +182,9 @@ class ProbeUser(Asker):
         self._invisible[probe_customer(run, self._number, arrival.number)] = (arrival.due_ms, now_ms())
 
     def _put_until_accepted(self, record: PutRecord) -> None:
-        pause_seconds = 0.1
+        retry = Retry(sleep=gevent.sleep, random=lambda: 1.0)
         is_lost = False
-        while True:
+        for failed_attempts in count():
             self._ledger.send(record.numbers)
             self._ledger.resend(int(is_lost))
             began_ms = now_ms()
@@ -201,8 +202,7 @@ class ProbeUser(Asker):
                 return
             if not is_lost:
                 self._ledger.refuse(record.numbers)
-            gevent.sleep(pause_seconds)
-            pause_seconds = min(BACKOFF_CAP_SECONDS, 2 * pause_seconds)
+            retry.pause(failed_attempts)
 
     def _ask_for_all(self) -> None:
         """Note when the API first tells of each probe."""

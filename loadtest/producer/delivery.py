@@ -18,6 +18,7 @@ from loadtest.producer.packing import Record
 
 REQUEST_RECORDS_MAX = 500
 REQUEST_BYTES_MAX = 5 * 1024 * 1024
+DOUBLINGS_MAX = 32  # of a pause: whoever never gives up would come to more than a float holds
 
 
 class KinesisClient(Protocol):
@@ -71,7 +72,8 @@ class Retry:
 
     def pause(self, failed_attempts: int) -> None:
         """Wait before the next attempt, longer (by chance) the more have failed."""
-        self.sleep(self.random() * min(self.cap_seconds, self.base_seconds * 2**failed_attempts))
+        doublings = min(failed_attempts, DOUBLINGS_MAX)
+        self.sleep(self.random() * min(self.cap_seconds, self.base_seconds * 2**doublings))
 
 
 @dataclass(frozen=True, slots=True)

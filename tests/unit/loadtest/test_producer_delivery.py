@@ -61,6 +61,12 @@ def test_pauses_grow_up_to_the_cap_and_chance_shortens_them(kinesis: Any) -> Non
     assert pauses == [0.2, 0.4, 0.25, 0.5]
 
 
+def test_whoever_never_gives_up_pauses_as_long_as_the_cap_for_ever() -> None:
+    pauses: list[float] = []
+    Retry(cap_seconds=5.0, sleep=pauses.append, random=lambda: 1.0).pause(5_000)
+    assert pauses == [5.0]
+
+
 @given(st.lists(st.integers(0, 1_000_000), max_size=40))
 def test_a_request_holds_as_many_records_as_the_service_takes(sizes: list[int]) -> None:
     waiting = records(*map(bytes, sizes))
